@@ -1,0 +1,101 @@
+//! `control.sock`: root's tool asks, the supervisor answers. One JSON object per line each way.
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Family, L4};
+
+/// What the operator wants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Request {
+    /// How are the helpers?
+    Status,
+    /// Replace the helper's worker, and close its circuit if it is open.
+    Restart { helper: String },
+    /// Serve the helper again.
+    Enable { helper: String },
+    /// DISABLED in the kernel: packets pass without it.
+    Disable { helper: String },
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Reply {
+    /// To `Status`.
+    Status(Status),
+    /// Done.
+    Done,
+    /// Not done, and why.
+    Failed { reason: String },
+}
+
+/// `cthelperctl status --json`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// One per helper, by name.
+    pub helpers: Vec<HelperStatus>,
+}
+
+/// One helper.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HelperStatus {
+    /// As registered in the kernel.
+    pub name: String,
+    /// Protocol of the control connection.
+    pub l4: L4,
+    /// Families registered.
+    pub families: Vec<Family>,
+    /// Kernel queue.
+    pub queue: u16,
+    /// `serving`, `restarting`, `tripped` or `disabled`.
+    pub state: LaneState,
+    /// What happens to packets while no worker serves.
+    pub on_down: String,
+    /// Packets received from the kernel.
+    pub packets: u64,
+    /// Verdicts given.
+    pub verdicts: u64,
+    /// Expectations created.
+    pub expectations: u64,
+    /// Refusals by rule.
+    pub refused: BTreeMap<String, u64>,
+    /// Malformed payloads by field.
+    pub malformed: BTreeMap<String, u64>,
+    /// Malformed kernel messages, ENOBUFS and other trouble by name.
+    pub trouble: BTreeMap<String, u64>,
+    /// Workers replaced.
+    pub restarts: u64,
+    /// The processes.
+    pub workers: Vec<WorkerStatus>,
+}
+
+/// A lane's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LaneState {
+    /// A verified worker gets packets.
+    Serving,
+    /// The next worker is on its way.
+    Restarting,
+    /// Too many crashes: DISABLED in the kernel until `restart`.
+    Tripped,
+    /// DISABLED in the kernel by the operator.
+    Disabled,
+}
+
+/// One worker.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Process.
+    pub pid: u32,
+    /// Its own user.
+    pub uid: u32,
+    /// The how-manieth of its lane, from 1.
+    pub generation: u64,
+    /// Waits to take over.
+    pub spare: bool,
+    /// What landlock enforces.
+    pub landlock: String,
+}

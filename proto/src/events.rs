@@ -1,0 +1,123 @@
+//! Audit events and the lines of `replay --json`: one JSON object per line, each with an `event` field.
+//! The schema is packaging/audit.schema.json.
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// One line of the audit log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Seconds since 1970, with microseconds.
+    pub time: f64,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// What happened; `event` names the variant in `snake_case`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event {
+    /// The supervisor serves.
+    Started { version: String, pid: u32 },
+    /// The supervisor has drained and ends.
+    Stopped,
+    /// A worker is verified and gets packets.
+    WorkerStarted { helper: String, pid: u32, uid: u32, generation: u64, landlock: String, seccomp_filters: u32 },
+    /// A worker ended by a signal, a panic or a wrong exit.
+    WorkerCrashed(Crash),
+    /// A worker kept a packet past its deadline and was killed.
+    WorkerHung(Crash),
+    /// A worker broke the protocol and was killed.
+    WorkerOutOfTurn { helper: String, pid: u32, generation: u64, said: String },
+    /// A worker is not confined as it must be, and gets no packet.
+    WorkerRefused { helper: String, pid: u32, reason: String },
+    /// Policy or kernel refused an expectation or an edit; the packet passed.
+    ExpectationRefused { helper: String, rule: String, master: Master, dst: Option<IpAddr>, dport: Option<u16> },
+    /// The helper is DISABLED in the kernel: packets pass without it.
+    CircuitOpened { helper: String, reason: String },
+    /// The helper is enabled again.
+    CircuitClosed { helper: String },
+}
+
+/// Evidence of a worker's death.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Crash {
+    /// Which helper.
+    pub helper: String,
+    /// Which worker.
+    pub pid: u32,
+    /// The how-manieth worker of this lane it was, from 1.
+    pub generation: u64,
+    /// `signal SIGSEGV`, `exit 101`, `syscall …`.
+    pub cause: String,
+    /// Seconds it served.
+    pub uptime: f64,
+    /// Verdicts it gave.
+    pub packets: u64,
+    /// Tickets it held.
+    pub in_flight: usize,
+    /// The packet it was working on, if it held one.
+    pub in_hand: Option<Master>,
+    /// Its last words on stderr, escaped and bounded.
+    pub log: String,
+    /// What the restart policy decided.
+    pub decision: String,
+}
+
+/// A master connection, as its originator sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Master {
+    /// Originator.
+    pub src: IpAddr,
+    /// Its port.
+    pub sport: u16,
+    /// Replier.
+    pub dst: IpAddr,
+    /// Its port.
+    pub dport: u16,
+}
+
+impl From<&crate::types::Tuple> for Master {
+    fn from(tuple: &crate::types::Tuple) -> Self {
+        Self { src: tuple.src, sport: tuple.sport, dst: tuple.dst, dport: tuple.dport }
+    }
+}
+
+/// One line of `replay --json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Replay {
+    /// An expectation that would have been created.
+    Expectation {
+        helper: String,
+        proto: u8,
+        src: IpAddr,
+        /// 0 = any.
+        sport: u16,
+        dst: IpAddr,
+        dport: u16,
+        master: Master,
+        /// Name of the class.
+        class: String,
+        permanent: bool,
+        /// Number of the packet in its file, from 1.
+        packet: u64,
+    },
+    /// One that policy refused.
+    Refused { helper: String, rule: String, master: Master, packet: u64 },
+    /// A fragment, which this tool does not put together.
+    Fragment { packet: u64 },
+    /// The last line.
+    Summary {
+        packets: u64,
+        flows: u64,
+        helped: u64,
+        expectations: u64,
+        refused: u64,
+        malformed: u64,
+        fragments: u64,
+        skipped: u64,
+        crashes: u64,
+    },
+}

@@ -1,0 +1,21 @@
+//! Supervisor ⇄ worker: one message per `SOCK_SEQPACKET` record, so the kernel keeps the boundary.
+//!
+//! | fd of the worker | carries |
+//! |---|---|
+//! | 0 | *packet channel*: [`ToWorker`] in, [`FromWorker`] out |
+//! | 1 | *ask channel*: the worker asks ([`Ask`]), the supervisor answers ([`Answer`]); never the reverse |
+//! | 2 | log lines, plain text |
+//!
+//! Start: the launcher says `Launched`, becomes the worker; the worker says `Hello`, hears `Welcome`, confines itself, says `Ready`,
+//! and hears `Go` once the supervisor has verified it. Then packets flow. [`VERSION`] is part of `Hello`.
+
+mod ask;
+mod frame;
+mod packet;
+
+pub use ask::{Answer, Ask, Confined, Enforcement, Expect, ExpectId, Grant, Launched, Rule, Settings, Source};
+pub use frame::{FrameError, MAX_HEADER, MAX_RECORD, decode, encode, encode_into};
+pub use packet::{Edit, FromWorker, PacketHeader, Ruling, Segment, Ticket, ToWorker, Verdict};
+
+/// Version of everything in this module; a worker that speaks another is refused.
+pub const VERSION: u16 = 1;

@@ -1,0 +1,94 @@
+//! What a helper says of itself before it sees the first byte of traffic.
+//!
+//! The supervisor caps it by policy, pins it (a restarted worker must say the same), and registers the kernel's helper from it.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{Family, L4, State};
+
+/// A helper's self-description; const-constructible, so it is a `static` in the helper's file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Name in the kernel's registry and in rules: 1 to 15 bytes of `[a-zA-Z0-9_.-]`.
+    pub name: Cow<'static, str>,
+    /// Protocol of the control connection.
+    pub l4: L4,
+    /// Families it is registered for.
+    pub families: Cow<'static, [Family]>,
+    /// Expectation classes, 1 to 4; a class is named by its index.
+    pub classes: Cow<'static, [Class]>,
+    /// Private bytes per connection kept by the kernel, 0 to 32.
+    pub state_len: u8,
+    /// Ports of the control connection that printed rules attach to.
+    pub ports: Cow<'static, [u16]>,
+    /// Where the protocol is written down, such as `RFC 959`.
+    pub source: Cow<'static, str>,
+}
+
+/// One kind of expected connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Class {
+    /// Policy name in the kernel, 1 to 15 bytes.
+    pub name: Cow<'static, str>,
+    /// Whose addresses it may name.
+    pub scope: Scope,
+    /// Expectations one connection may have at a time, 1 to 255.
+    pub expect_max: u8,
+    /// How long the kernel waits for the expected connection, seconds.
+    pub timeout_secs: u32,
+}
+
+impl Class {
+    /// A class; `timeout` is cut to whole seconds.
+    pub const fn new(name: &'static str, scope: Scope, expect_max: u8, timeout_secs: u32) -> Self {
+        Self { name: Cow::Borrowed(name), scope, expect_max, timeout_secs }
+    }
+
+    /// The timeout as a duration.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.timeout_secs))
+    }
+}
+
+/// Whose addresses an expectation of a class may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// From the peer of the announcing host to the announcing host: the two ends of the master, nobody else.
+    BothEnds,
+    /// From anybody to the announcing host (answers to a multicast question).
+    AnyToEnd,
+}
+
+/// Why a manifest cannot be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadManifest(pub &'static str);
+
+impl Manifest {
+    /// Checks the kernel's limits, so that a worker's manifest can be trusted to register.
+    pub fn check(&self) -> Result<(), BadManifest> {
+        let name_fits =
+            |name: &str| (1..=15).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        if !name_fits(&self.name) {
+            return Err(BadManifest("name: 1 to 15 of [a-zA-Z0-9_.-]"));
+        }
+        if self.families.is_empty() || self.families.len() > 2 {
+            return Err(BadManifest("families: one or two"));
+        }
+        if self.classes.is_empty() || self.classes.len() > 4 {
+            return Err(BadManifest("classes: one to four"));
+        }
+        if !self.classes.iter().all(|class| name_fits(&class.name) && class.expect_max > 0 && class.timeout_secs > 0) {
+            return Err(BadManifest("class: name of 1 to 15, expect_max and timeout above 0"));
+        }
+        if usize::from(self.state_len) > State::MAX {
+            return Err(BadManifest("state: at most 32 bytes"));
+        }
+        if self.ports.len() > 16 || self.source.len() > 64 {
+            return Err(BadManifest("ports: at most 16; source: at most 64 bytes"));
+        }
+        Ok(())
+    }
+}

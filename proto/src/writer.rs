@@ -1,0 +1,1 @@
+//! Builds netlink attributes: nests open and close in pairs, padding is automatic.

@@ -1,0 +1,68 @@
+#!/bin/bash
+# Install what the VM rung needs, with apt, without starting or enabling any service.
+#
+# As root, or with a sudo that asks nothing, it installs; otherwise it prints the one
+# command that would and exits 69 (EX_UNAVAILABLE). With everything present it is a
+# single dpkg-query.
+set -euo pipefail
+
+PACKAGES=(
+    qemu-system-x86 busybox-static kmod cpio xz-utils   # boot.sh, kernel.sh
+    nftables iproute2 procps ethtool python3            # guest: topology
+    curl lftp vsftpd python3-pyftpdlib                  # guest: FTP peers
+    conntrack conntrackd                                # guest: the baseline, and conntrack -E
+    gcc libc6-dev                                       # bench.sh: load generator, bare queue loop
+)
+# Daemons among them that Debian would start and enable when it installs them.
+SERVICES=(vsftpd conntrackd nftables)
+
+say() { printf 'install-deps: %s\n' "$*" >&2; }
+
+missing=()
+for p in "${PACKAGES[@]}"; do
+    state=$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null || true)
+    [ "$state" = installed ] || missing+=("$p")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+command="apt-get install -y --no-install-recommends ${missing[*]}"
+if [ "$(id -u)" = 0 ]; then
+    root=()
+elif sudo -n true 2>/dev/null; then
+    root=(sudo)
+else
+    say "these packages are missing and only root can install them; please run:"
+    printf 'sudo %s\n' "$command"
+    exit 69
+fi
+
+# policy-rc.d (exit 101 = "action forbidden") is Debian's own way to keep maintainer
+# scripts from starting daemons. A policy that is already there is left in force.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee $policy >/dev/null
+    "${root[@]}" chmod 755 $policy
+    trap '"${root[@]}" rm -f $policy' EXIT
+fi
+
+apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0)
+install() { "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2; }
+
+say "installing: ${missing[*]}"
+if ! apt-cache show "${missing[@]}" >/dev/null 2>&1; then
+    say "package lists are missing or old: apt-get update"
+    "${apt[@]}" update >&2 || say "apt-get update failed in part; going on with what there is"
+fi
+if ! install; then
+    # Lists older than the mirror name versions that are gone: refresh once.
+    say "refreshing the package lists and trying once more"
+    "${apt[@]}" update >&2 || true
+    install
+fi
+
+for s in "${SERVICES[@]}"; do
+    case " ${missing[*]} " in
+        *" $s "*) "${root[@]}" systemctl disable --quiet "$s" 2>/dev/null || true ;;
+    esac
+done
+say "done"
