@@ -1,0 +1,190 @@
+//! What a lane needs of the kernel, so that the same lane runs on netfilter, on a capture, and on a test's script.
+
+use std::fmt;
+use std::os::fd::BorrowedFd;
+
+use cthelper_proto::Malformed;
+use cthelper_proto::manifest::Manifest;
+use cthelper_proto::types::{CtInfo, Dir, Flow, State};
+use nix::errno::Errno;
+
+pub mod netfilter;
+pub mod replay;
+
+/// Names a packet inside its queue; ascending, modulo 2³².
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PacketId(pub u32);
+
+/// A packet as the kernel hands it over. Addresses in `packet` are those after NAT; `flow` has both views.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrived<'a> {
+    /// To be named when it is released.
+    pub id: PacketId,
+    /// Its connection.
+    pub flow: Flow,
+    /// Where the connection stands.
+    pub info: CtInfo,
+    /// Whether the connection is in the kernel's table yet; only then can expectations be attached through it.
+    pub confirmed: bool,
+    /// Conntrack zone, 0 in most set-ups.
+    pub zone: u16,
+    /// The helper's private bytes when the packet was queued.
+    pub state: State,
+    /// The packet from its IP header on.
+    pub packet: &'a [u8],
+}
+
+/// What a queue yields.
+#[derive(Clone, Copy, Debug)]
+pub enum Incoming<'a> {
+    /// A packet of a connection that has our helper.
+    Packet(Arrived<'a>),
+    /// A packet that cannot be understood or is none of ours; it has to be released all the same.
+    Stray(PacketId, Malformed),
+}
+
+/// What the lane does with a packet at intake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Intake {
+    /// Held: a release will follow.
+    Held,
+    /// Nothing to look at: the kernel may have it back at once.
+    Accept,
+}
+
+/// What one call of [`Kernel::receive`] found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// Packets handed to the lane.
+    pub packets: usize,
+    /// The queue had nothing more: what comes later was queued after everything released so far.
+    pub drained: bool,
+    /// There will never be more (the end of a capture).
+    pub ended: bool,
+}
+
+/// How a packet goes back.
+#[derive(Clone, Copy, Debug)]
+pub enum Release<'a> {
+    /// As it came.
+    Accept,
+    /// Not at all.
+    Drop,
+    /// With a new payload, new private bytes, or both.
+    Change(Change<'a>),
+}
+
+/// A changed packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'a> {
+    /// Its connection.
+    pub flow: &'a Flow,
+    /// Its zone.
+    pub zone: u16,
+    /// Its direction.
+    pub dir: Dir,
+    /// The whole new packet, lengths and checksums right; `None` = as it came.
+    pub packet: Option<&'a [u8]>,
+    /// Bytes by which the payload grew (or shrank).
+    pub grown: i32,
+    /// TCP sequence number of the segment as the sender counts.
+    pub seq: u32,
+    /// New private bytes.
+    pub state: Option<State>,
+}
+
+/// An expectation in the kernel's terms: as its first packet looks before NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wish<'a> {
+    /// The master.
+    pub flow: &'a Flow,
+    /// The master's zone.
+    pub zone: u16,
+    /// What policy permits.
+    pub permit: &'a cthelper_policy::expect::Permit,
+    /// The destination port to try.
+    pub port: u16,
+}
+
+/// The kernel's no to an expectation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// Somebody else expects something that overlaps: another port may do.
+    Busy,
+    /// The table of expectations is full.
+    TableFull,
+    /// The master is gone.
+    Gone,
+    /// Something else.
+    Other(Errno),
+}
+
+/// The kernel or the operating system failed while `doing` something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What was tried.
+    pub doing: String,
+    /// Its answer.
+    pub errno: Errno,
+    /// What the operator can do, if we know.
+    pub remedy: Option<String>,
+}
+
+impl Fault {
+    /// A fault without a remedy.
+    pub fn new(doing: impl Into<String>, errno: Errno) -> Self {
+        Self { doing: doing.into(), errno, remedy: None }
+    }
+
+    /// Adds what the operator can do.
+    #[must_use]
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
+        self.remedy = Some(remedy.into());
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.doing, self.errno.desc())?;
+        match &self.remedy {
+            Some(remedy) => write!(f, "; {remedy}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// One lane's view of the kernel. No call waits for anything but the kernel itself.
+pub trait Kernel {
+    /// Binds and configures the queue, then registers and enables the helper, in that order. Called once, before any packet.
+    fn start(&mut self, manifest: &Manifest) -> Result<(), Fault>;
+
+    /// Whether packets are sent to the queue at all (`false` = the kernel lets them pass without the helper).
+    fn enable(&mut self, enabled: bool) -> Result<(), Fault>;
+
+    /// Readable when packets wait; `None` = always.
+    fn wait_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Takes up to `room` packets without waiting.
+    fn receive(&mut self, room: usize, each: &mut dyn FnMut(Incoming<'_>) -> Intake) -> Result<Received, Fault>;
+
+    /// Gives a held packet back; takes effect at the latest with [`Self::flush`].
+    fn release(&mut self, id: PacketId, release: Release<'_>) -> Result<(), Fault>;
+
+    /// Sends what was released.
+    fn flush(&mut self) -> Result<(), Fault>;
+
+    /// Expects a connection; the kernel has agreed when this returns `Ok`. Repeating an expectation of the same master is `Ok`.
+    fn expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied>;
+
+    /// Takes an expectation back; one that is gone already is no error.
+    fn withdraw(&mut self, wish: &Wish<'_>);
+
+    /// The queue's number, 0 where there is none.
+    fn queue(&self) -> u16;
+
+    /// Losses and oddities the kernel side has seen, by name.
+    fn trouble(&self) -> Vec<(&'static str, u64)>;
+}
