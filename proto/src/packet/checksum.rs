@@ -67,14 +67,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Word by word, as RFC 1071 section 1 words it.
     fn plain(bytes: &[u8]) -> u16 {
-        let mut sum = 0u32;
-        for pair in bytes.chunks(2) {
-            sum += u32::from(u16::from_be_bytes([pair[0], pair.get(1).copied().unwrap_or(0)]));
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        !u16::try_from(sum).unwrap()
+        u16::from_be_bytes(crate::packet::sample::plain(bytes))
     }
 
     #[test]

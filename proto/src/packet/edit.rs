@@ -202,3 +202,200 @@ fn write_payload(payload: &[u8], edits: &[Edit], out: &mut Vec<u8>) {
     }
     out.extend_from_slice(payload.get(done..).unwrap_or_default());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::sample::{self, ROUTER_ALERT, hop_by_hop, ipv4, ipv6, tcp, udp, verifies};
+    use proptest::prelude::*;
+
+    fn edit(at: u16, cut: u16, put: &[u8]) -> Edit {
+        Edit { at, cut, put: put.to_vec() }
+    }
+
+    fn applied(packet: &[u8], edits: &[Edit]) -> Result<(Vec<u8>, i32), EditError> {
+        let mut out = b"left from before".to_vec();
+        let result = apply(packet, edits, &mut out);
+        assert!(result.is_ok() || out.is_empty());
+        result.map(|applied| (out, applied.grown))
+    }
+
+    #[test]
+    fn a_line_is_rewritten_over_ipv4_with_options() {
+        let (packet, grown) =
+            applied(&ipv4(ROUTER_ALERT, 6, &tcp(b"PORT 10,0,1,2,7,208\r\n")), &[edit(5, 14, b"192,0,2,200,7,209")]).unwrap();
+        assert_eq!(grown, 3);
+        assert_eq!(packet, ipv4(ROUTER_ALERT, 6, &tcp(b"PORT 192,0,2,200,7,209\r\n")));
+    }
+
+    #[test]
+    fn extension_headers_stay_and_the_datagram_shrinks() {
+        let before = ipv6(0, &hop_by_hop(17), 17, &udp(b"long words"));
+        let (packet, grown) = applied(&before, &[edit(0, 5, b""), edit(9, 1, b"")]).unwrap();
+        assert_eq!(grown, -6);
+        assert_eq!(packet, ipv6(0, &hop_by_hop(17), 17, &udp(b"word")));
+    }
+
+    #[test]
+    fn edits_may_touch_and_may_insert_at_the_end() {
+        let before = ipv4(&[], 17, &udp(b"abc"));
+        let edits = [edit(0, 1, b"A"), edit(1, 0, b"-"), edit(1, 1, b"B"), edit(3, 0, b"!")];
+        assert_eq!(applied(&before, &edits).unwrap().0, ipv4(&[], 17, &udp(b"A-Bc!")));
+    }
+
+    #[test]
+    fn wrong_checksums_come_out_right() {
+        let good = ipv4(&[], 6, &tcp(b"NOOP\r\n"));
+        let mut offloaded = good.clone();
+        offloaded[10..12].fill(0);
+        offloaded[36..38].fill(0xaa);
+        assert_eq!(applied(&offloaded, &[]).unwrap(), (good, 0));
+    }
+
+    #[test]
+    fn a_datagram_without_checksum_stays_so_over_ipv4_only() {
+        let mut v4 = ipv4(&[], 17, &udp(b"abc"));
+        v4[26..28].fill(0);
+        assert_eq!(applied(&v4, &[]).unwrap().0, v4);
+        let good = ipv6(17, &[], 17, &udp(b"abc"));
+        let mut v6 = good.clone();
+        v6[46..48].fill(0);
+        assert_eq!(applied(&v6, &[]).unwrap().0, good);
+    }
+
+    #[test]
+    fn a_datagram_whose_sum_is_zero_says_all_ones() {
+        let zero =
+            (0..=u16::MAX).map(|word| ipv4(&[], 17, &udp(&word.to_be_bytes()))).find(|packet| packet[26..28] == [0xff, 0xff]);
+        let packet = zero.expect("one of all words makes the sum zero");
+        assert_eq!(applied(&packet, &[]).unwrap().0, packet);
+    }
+
+    #[test]
+    fn what_follows_a_datagram_inside_its_packet_is_kept_and_link_padding_is_not() {
+        let with_surplus = |payload: &[u8], sum: u16| {
+            let mut packet = ipv4(&[], 0, &[&udp(payload)[..], b"options"].concat());
+            packet[9] = 17;
+            packet[10..12].fill(0);
+            let header_sum = sample::plain(&packet[..20]);
+            packet[10..12].copy_from_slice(&header_sum);
+            packet[26..28].copy_from_slice(&sum.to_be_bytes());
+            packet
+        };
+        let sum_of = |payload: &[u8]| u16::from_be_bytes(ipv4(&[], 17, &udp(payload))[26..28].try_into().unwrap());
+        let mut before = with_surplus(b"abcd", sum_of(b"abcd"));
+        before.extend([0; 9]);
+        assert_eq!(applied(&before, &[edit(1, 1, b"")]).unwrap().0, with_surplus(b"acd", sum_of(b"acd")));
+    }
+
+    #[test]
+    fn bad_edits_are_refused() {
+        let packet = ipv4(&[], 6, &tcp(b"0123456789"));
+        let cases = [
+            (vec![edit(5, 1, b""), edit(4, 1, b"")], EditError::OutOfOrder),
+            (vec![edit(2, 3, b""), edit(4, 1, b"")], EditError::OutOfOrder),
+            (vec![edit(11, 0, b"x")], EditError::OutOfPayload),
+            (vec![edit(9, 2, b"")], EditError::OutOfPayload),
+            (vec![edit(u16::MAX, u16::MAX, b"")], EditError::OutOfPayload),
+            (vec![edit(0, 0, b"x"); 17], EditError::TooMany),
+            (vec![edit(0, 0, &[b'x'; 513])], EditError::TooLarge),
+        ];
+        for (edits, error) in cases {
+            assert_eq!(applied(&packet, &edits), Err(error));
+        }
+        assert!(applied(&packet, &vec![edit(0, 0, &[b'x'; 512]); 16]).is_ok());
+    }
+
+    #[test]
+    fn a_packet_may_grow_to_65535_bytes_and_no_further() {
+        let packet = ipv4(&[], 6, &tcp(&vec![b'x'; 65_535 - 52 - 1]));
+        assert_eq!(applied(&packet, &[edit(0, 0, b"y")]).unwrap().0.len(), 65_535);
+        assert_eq!(applied(&packet, &[edit(0, 0, b"yy")]), Err(EditError::TooLarge));
+        assert!(applied(&packet, &[edit(0, 0, b"yy"), edit(7, 1, b"")]).is_ok());
+    }
+
+    #[test]
+    fn packets_that_cannot_be_edited_say_why() {
+        let refused = |packet: &[u8]| match applied(packet, &[]) {
+            Err(EditError::NotEditable(Malformed(what))) => what,
+            other => panic!("{other:?}"),
+        };
+        let mut fragment = ipv4(&[], 6, &tcp(b""));
+        fragment[6] = 0x20;
+        assert_eq!(refused(&fragment), "ip fragment");
+        assert_eq!(refused(&ipv4(&[], 47, b"gre!")), "transport protocol");
+        let routing = [&[6, 2, 4, 1, 0, 0, 0, 0][..], &[0x20; 16]].concat();
+        assert_eq!(refused(&ipv6(43, &routing, 6, &tcp(b""))), "ipv6 segments left");
+        assert_eq!(
+            refused(&ipv6(51, &[6, 2, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 0], 6, &tcp(b""))),
+            "ipv6 authentication header"
+        );
+        assert_eq!(refused(&[0x45; 19]), "ipv4 header");
+    }
+
+    /// A packet of each kind around `payload`, with where its transport begins and which it is.
+    fn packets(payload: &[u8]) -> [(Vec<u8>, usize, u8); 4] {
+        [
+            (ipv4(ROUTER_ALERT, 6, &tcp(payload)), 24, 6),
+            (ipv4(&[], 17, &udp(payload)), 20, 17),
+            (ipv6(6, &[], 6, &tcp(payload)), 40, 6),
+            (ipv6(0, &hop_by_hop(17), 17, &udp(payload)), 48, 17),
+        ]
+    }
+
+    /// Ascending edits of a payload of `len` bytes, from gaps and lengths.
+    fn edits_within(len: usize, raw: &[(u8, u8, Vec<u8>)]) -> Vec<Edit> {
+        let mut done = 0;
+        let mut edits = Vec::new();
+        for (gap, cut, put) in raw {
+            let at = done + usize::from(*gap) % 16;
+            let end = at + usize::from(*cut) % 16;
+            if end > len {
+                break;
+            }
+            edits.push(edit(u16::try_from(at).unwrap(), u16::try_from(end - at).unwrap(), put));
+            done = end;
+        }
+        edits
+    }
+
+    proptest! {
+        #[test]
+        fn no_edits_change_nothing(payload in any::<Vec<u8>>()) {
+            for (packet, _, _) in packets(&payload) {
+                prop_assert_eq!(applied(&packet, &[]), Ok((packet, 0)));
+            }
+        }
+
+        #[test]
+        fn any_edits_leave_lengths_and_checksums_right(
+            payload in any::<Vec<u8>>(),
+            raw in proptest::collection::vec((any::<u8>(), any::<u8>(), proptest::collection::vec(any::<u8>(), 0..40)), 0..16),
+        ) {
+            let edits = edits_within(payload.len(), &raw);
+            let mut wanted = payload.clone();
+            for edit in edits.iter().rev() {
+                let at = usize::from(edit.at);
+                wanted.splice(at..at + usize::from(edit.cut), edit.put.iter().copied());
+            }
+            for ((packet, at, protocol), (after, _, _)) in packets(&payload).into_iter().zip(packets(&wanted)) {
+                let (out, grown) = applied(&packet, &edits).unwrap();
+                prop_assert!(verifies(&out, at, protocol));
+                prop_assert_eq!(dissect(&out).unwrap().payload, &wanted[..]);
+                prop_assert_eq!(i64::from(grown), i64::try_from(out.len()).unwrap() - i64::try_from(packet.len()).unwrap());
+                prop_assert_eq!(out, after);
+            }
+        }
+
+        #[test]
+        fn any_bytes_and_edits_are_applied_or_refused(
+            mut bytes in proptest::collection::vec(any::<u8>(), 20..120),
+            raw in proptest::collection::vec((any::<u16>(), any::<u16>(), any::<Vec<u8>>()), 0..20),
+        ) {
+            bytes[0] = 0x45;
+            bytes[2..4].copy_from_slice(&[0, 20]);
+            let edits: Vec<Edit> = raw.iter().map(|(at, cut, put)| edit(*at % 100, *cut % 100, put)).collect();
+            let _ = applied(&bytes, &edits);
+        }
+    }
+}

@@ -212,3 +212,115 @@ impl Chain {
 fn is_extension(protocol: u8) -> bool {
     matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION_OPTIONS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packet::sample::{self, hop_by_hop};
+
+    /// Routing header type 4 (RFC 8754) with one segment; two 8-byte units behind the first.
+    fn routing(next: u8, left: u8) -> Vec<u8> {
+        [&[next, 2, 4, left, 0, 0, 0, 0][..], &[0x20; 16]].concat()
+    }
+
+    fn chain(first: u8, extensions: &[&[u8]]) -> Vec<u8> {
+        sample::ipv6(first, &extensions.concat(), 17, &sample::udp(b"x"))
+    }
+
+    #[test]
+    fn ipv4_fields() {
+        let packet = sample::ipv4(sample::ROUTER_ALERT, 17, &sample::udp(b"x"));
+        let v4 = Ipv4::new(&packet).unwrap();
+        assert_eq!((v4.src(), v4.dst(), v4.protocol()), (Ipv4Addr::new(10, 0, 1, 2), Ipv4Addr::new(10, 0, 2, 2), 17));
+        assert_eq!((v4.options(), v4.payload().len()), (sample::ROUTER_ALERT, 9));
+        assert!(!v4.is_fragment(), "don't-fragment makes no fragment");
+    }
+
+    #[test]
+    fn link_padding_is_ignored() {
+        let mut v4 = sample::ipv4(&[], 17, &sample::udp(b"x"));
+        v4.resize(46, 0);
+        assert_eq!(Ipv4::new(&v4).unwrap().payload().len(), 9);
+        let mut v6 = chain(17, &[]);
+        v6.extend([0; 7]);
+        assert_eq!(Ipv6::new(&v6).unwrap().payload().len(), 9);
+    }
+
+    #[test]
+    fn an_ipv4_header_length_below_five_or_beyond_the_packet_is_refused() {
+        let good = sample::ipv4(&[], 17, &sample::udp(b"x"));
+        for ihl in [0, 1, 4, 8, 15] {
+            let mut packet = good.clone();
+            packet[0] = 0x40 | ihl;
+            assert_eq!(Ipv4::new(&packet).unwrap_err(), Malformed("ipv4 header length"), "IHL {ihl}");
+        }
+    }
+
+    #[test]
+    fn an_ipv4_total_length_below_its_header_is_refused() {
+        let mut packet = sample::ipv4(&[], 17, &sample::udp(b"x"));
+        for total in [0, 19] {
+            packet[3] = total;
+            assert_eq!(Ipv4::new(&packet).unwrap_err(), Malformed("ipv4 total length"));
+        }
+    }
+
+    #[test]
+    fn ipv6_extension_headers_of_every_kind() {
+        let fragment = [51, 0, 0, 0, 0, 0, 0, 9];
+        let authentication = [60, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        let packet = chain(0, &[&hop_by_hop(43), &routing(44, 0), &fragment, &authentication, &hop_by_hop(17)]);
+        let v6 = Ipv6::new(&packet).unwrap();
+        assert_eq!((v6.protocol(), v6.extensions().len(), v6.payload().len()), (17, 8 + 24 + 8 + 24 + 8, 9));
+        assert!(v6.is_authenticated() && !v6.is_fragment() && !v6.is_on_the_way());
+    }
+
+    #[test]
+    fn a_routing_header_with_segments_left_is_on_the_way() {
+        assert!(Ipv6::new(&chain(43, &[&routing(17, 1)])).unwrap().is_on_the_way());
+    }
+
+    #[test]
+    fn the_walk_ends_at_a_fragment() {
+        for offset_and_more in [[0, 1], [0, 8], [0xff, 0xf8]] {
+            let fragment = [60, 0, offset_and_more[0], offset_and_more[1], 0, 0, 0, 9];
+            let packet = chain(44, &[&fragment, &[0xff; 4]]);
+            let v6 = Ipv6::new(&packet).unwrap();
+            assert!(v6.is_fragment());
+            assert_eq!(v6.extensions().len(), 8, "what follows may be the middle of anything");
+        }
+    }
+
+    #[test]
+    fn eight_extension_headers_pass_and_nine_are_refused() {
+        let step = hop_by_hop(60);
+        let last = hop_by_hop(17);
+        assert!(Ipv6::new(&chain(60, &[&step.repeat(7), &last])).is_ok());
+        let too_long = chain(60, &[&step.repeat(8), &last]);
+        assert_eq!(Ipv6::new(&too_long).unwrap_err(), Malformed("ipv6 extension headers"));
+    }
+
+    #[test]
+    fn a_cut_extension_header_is_named() {
+        let names = [
+            (0, "ipv6 hop-by-hop header"),
+            (43, "ipv6 routing header"),
+            (44, "ipv6 fragment header"),
+            (51, "ipv6 authentication header"),
+            (60, "ipv6 destination options"),
+        ];
+        for (kind, name) in names {
+            for cut in 0..8 {
+                let packet = sample::ipv6(kind, &[17, 0, 0, 0, 0, 0, 0, 0][..cut], 0, &[]);
+                assert_eq!(Ipv6::new(&packet).unwrap_err(), Malformed(name), "{cut} bytes of {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_jumbogram_is_refused() {
+        let mut packet = chain(0, &[&[17, 0, 0xc2, 4, 0, 1, 0, 0]]);
+        packet[4..6].fill(0);
+        assert_eq!(Ipv6::new(&packet).unwrap_err(), Malformed("ipv6 hop-by-hop header"));
+    }
+}

@@ -5,6 +5,8 @@
 pub mod checksum;
 pub mod edit;
 pub mod ip;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod tcp;
 pub mod udp;
 
@@ -164,6 +166,104 @@ impl Transport<'_> {
             Self::Tcp(tcp) => tcp.header().len() + tcp.options().len(),
             Self::Udp(udp) => udp.header().len(),
             Self::Other(_) | Self::Fragment => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_segment_over_ipv4_with_options() {
+        let packet = sample::ipv4(sample::ROUTER_ALERT, 6, &sample::tcp(b"QUIT\r\n"));
+        let dissected = dissect(&packet).unwrap();
+        assert_eq!(dissected.family, Family::Inet);
+        assert_eq!((dissected.payload, dissected.payload_at), (&b"QUIT\r\n"[..], 24 + 32));
+        let tuple = dissected.tuple().unwrap();
+        assert_eq!((tuple.src, tuple.dst), ([10, 0, 1, 2].into(), [10, 0, 2, 2].into()));
+        assert_eq!((tuple.proto, tuple.sport, tuple.dport), (6, 40_360, 21));
+    }
+
+    #[test]
+    fn a_datagram_over_ipv6_behind_an_extension_header() {
+        let packet = sample::ipv6(0, &sample::hop_by_hop(17), 17, &sample::udp(b"hello"));
+        let dissected = dissect(&packet).unwrap();
+        assert_eq!((dissected.payload, dissected.payload_at), (&b"hello"[..], 40 + 8 + 8));
+        assert_eq!(dissected.src, "2001:db8:1::2".parse::<IpAddr>().unwrap());
+        assert_eq!(dissected.tuple().unwrap().dport, 69);
+    }
+
+    #[test]
+    fn other_protocols_have_a_payload_and_no_tuple() {
+        let packet = sample::ipv4(&[], 1, &[8, 0, 0, 0, 0, 1, 0, 1]);
+        let dissected = dissect(&packet).unwrap();
+        assert!(matches!(dissected.transport, Transport::Other(1)));
+        assert_eq!((dissected.payload.len(), dissected.payload_at), (8, 20));
+        assert_eq!(dissected.tuple(), None);
+    }
+
+    #[test]
+    fn a_fragment_is_not_read_as_a_segment() {
+        for flags in [[0x20, 0], [0, 1], [0x20, 185]] {
+            let mut packet = sample::ipv4(&[], 0, &[0; 3]);
+            packet[9] = 6;
+            packet[6..8].copy_from_slice(&flags);
+            assert!(matches!(dissect(&packet).unwrap().transport, Transport::Fragment));
+        }
+    }
+
+    #[test]
+    fn a_bad_ip_version_is_refused() {
+        assert_eq!(dissect(&[0x50; 60]).unwrap_err(), Malformed("ip version"));
+        assert_eq!(dissect(&[]).unwrap_err(), Malformed("ip version"));
+    }
+
+    #[test]
+    fn every_truncation_names_the_length_it_breaks() {
+        let v4 = sample::ipv4(&[], 6, &sample::tcp(b"QUIT\r\n"));
+        let v6 = sample::ipv6(6, &[], 6, &sample::tcp(b"QUIT\r\n"));
+        for cut in 1..v4.len() {
+            let field = if cut < 20 { "ipv4 header" } else { "ipv4 total length" };
+            assert_eq!(dissect(&v4[..cut]).unwrap_err(), Malformed(field), "{cut} bytes");
+        }
+        for cut in 1..v6.len() {
+            let field = if cut < 40 { "ipv6 header" } else { "ipv6 payload length" };
+            assert_eq!(dissect(&v6[..cut]).unwrap_err(), Malformed(field), "{cut} bytes");
+        }
+    }
+
+    /// As above, but with the IP length saying that the cut is all there is.
+    #[test]
+    fn a_transport_cut_by_the_ip_length_names_its_own_field() {
+        for cut in 0..32 {
+            let field = if cut < 20 { "tcp header" } else { "tcp data offset" };
+            let mut packet = sample::ipv4(&[], 6, &sample::tcp(b""));
+            packet[3] = 20 + cut;
+            assert_eq!(dissect(&packet).unwrap_err(), Malformed(field), "{cut} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken_apart_or_refused(
+            first in prop_oneof![Just(0x45u8), Just(0x46), Just(0x60), any::<u8>()],
+            mut bytes in proptest::collection::vec(any::<u8>(), 1..200),
+            protocol in prop_oneof![Just(0u8), Just(6), Just(17), Just(43), Just(44), Just(51), Just(60)],
+        ) {
+            let len = u16::try_from(bytes.len()).unwrap();
+            bytes[0] = first;
+            for (at, value) in [(2, len.to_be_bytes()), (4, len.saturating_sub(40).to_be_bytes())] {
+                if (at == 2) == (first >> 4 == 4) && bytes.len() > 10 {
+                    bytes[at..at + 2].copy_from_slice(&value);
+                    bytes[if at == 2 { 9 } else { 6 }] = protocol;
+                }
+            }
+            if let Ok(dissected) = dissect(&bytes) {
+                let found = bytes.get(dissected.payload_at..).unwrap();
+                prop_assert!(found.starts_with(dissected.payload));
+            }
         }
     }
 }
