@@ -1,1 +1,27 @@
-//! nfnetlink messages.
+//! nfnetlink messages: framing, and the four subsystems a conntrack helper needs.
+//!
+//! | module | speaks |
+//! |---|---|
+//! | [`message`] | headers, acknowledgements, requests |
+//! | [`attrs`] | attributes, read |
+//! | [`tuple`] | one side's view of a connection |
+//! | [`cthelper`] | the registry of helpers |
+//! | [`queue`] | packets in, verdicts out |
+//! | [`conntrack`] | connections and their events |
+//! | [`expect`] | expectations, and the line that shows one |
+//!
+//! Builders append one complete request to a buffer; several may stand in one buffer and go out in one send, and each is answered
+//! on its own (`nfnetlink_rcv`). Headers are in the host's order, values big-endian. Attributes nobody here needs are skipped.
+
+pub mod attrs;
+pub mod conntrack;
+pub mod cthelper;
+pub mod expect;
+pub mod message;
+pub mod queue;
+pub mod tuple;
+
+pub use attrs::{Attr, Attrs};
+
+#[cfg(test)]
+mod properties;
