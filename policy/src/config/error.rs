@@ -1,0 +1,113 @@
+//! A mistake in the configuration, and where it is.
+
+use std::fmt;
+use std::ops::Range;
+
+/// One mistake; shown as `file:line:column: reason`, which editors can jump to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The file's name, or the argument's.
+    pub file: String,
+    /// Line and column from 1, the column in characters; absent when the mistake is something missing.
+    pub at: Option<(usize, usize)>,
+    /// One line of text.
+    pub reason: String,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.at {
+            Some((line, column)) => write!(f, "{}:{line}:{column}: {}", self.file, self.reason),
+            None => write!(f, "{}: {}", self.file, self.reason),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl ConfigError {
+    /// A mistake that no place in the file shows.
+    pub(super) fn somewhere(file: &str, reason: impl Into<String>) -> Self {
+        Self { file: file.into(), at: None, reason: reason.into() }
+    }
+
+    /// A mistake at these bytes of `text`.
+    pub(super) fn at(file: &str, text: &str, span: Range<usize>, reason: impl Into<String>) -> Self {
+        Self { file: file.into(), at: Some(position(text, span.start)), reason: reason.into() }
+    }
+
+    /// What the parser found.
+    pub(super) fn from_toml(file: &str, text: &str, error: &toml::de::Error) -> Self {
+        let reason = reword(error.message());
+        error.span().map_or_else(|| Self::somewhere(file, reason.clone()), |span| Self::at(file, text, span, reason.clone()))
+    }
+}
+
+/// Line and column of a byte, from 1.
+fn position(text: &str, byte: usize) -> (usize, usize) {
+    let before = text.get(..byte).unwrap_or(text);
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before.get(line_start..).unwrap_or_default().chars().count() + 1)
+}
+
+/// serde's list of all keys becomes the one that was probably meant.
+fn reword(message: &str) -> String {
+    let line = message.lines().collect::<Vec<_>>().join(": ");
+    let Some(rest) = line.strip_prefix("unknown field `").or_else(|| line.strip_prefix("unknown variant `")) else { return line };
+    let mut words = rest.split('`').step_by(2);
+    let Some(unknown) = words.next() else { return line };
+    let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
+    match known.iter().min_by_key(|word| distance(unknown, word)).filter(|word| is_near(unknown, word)) {
+        Some(meant) => format!("unknown key `{unknown}`; did you mean `{meant}`?"),
+        None => format!("unknown key `{unknown}`; known here: {}", known.join(", ")),
+    }
+}
+
+fn is_near(unknown: &str, known: &str) -> bool {
+    distance(unknown, known) <= 1 + unknown.chars().count() / 4
+}
+
+/// Levenshtein distance: insertions, deletions and replacements of characters.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(row.first_mut().unwrap_or(&mut 0), i + 1);
+        let mut left = i + 1;
+        for (cell, b) in row.iter_mut().skip(1).zip(other.chars()) {
+            let best = (diagonal + usize::from(a != b)).min(*cell + 1).min(left + 1);
+            diagonal = std::mem::replace(cell, best);
+            left = best;
+        }
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distance_counts_edits() {
+        for (one, other, edits) in
+            [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("loose", "lose", 1), ("kitten", "sitting", 3), ("ä", "a", 1)]
+        {
+            assert_eq!(distance(one, other), edits, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn positions_count_from_one_and_in_characters() {
+        let text = "a\nüb\n";
+        assert_eq!(position(text, 0), (1, 1));
+        assert_eq!(position(text, 2), (2, 1));
+        assert_eq!(position(text, 4), (2, 2));
+        assert_eq!(position(text, 6), (3, 1));
+        assert_eq!(position(text, 999), (3, 1));
+    }
+
+    #[test]
+    fn a_key_nothing_is_near_to_gets_the_list() {
+        assert_eq!(reword("unknown field `zzzzzz`, expected `user` or `group`"), "unknown key `zzzzzz`; known here: user, group");
+        assert_eq!(reword("unknown field `usr`, expected `user` or `group`"), "unknown key `usr`; did you mean `user`?");
+    }
+}

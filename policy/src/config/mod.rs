@@ -1,0 +1,96 @@
+//! What the operator may set: `/etc/cthelperd/cthelperd.toml`.
+//!
+//! A file that says `[helper.ftp]` is complete. A key we do not know is an error: a misspelt `loose` must not be a silent default.
+
+mod error;
+mod helper;
+mod values;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+pub use error::ConfigError;
+pub use helper::{ClassConfig, HelperConfig, MismatchedManifest};
+use values::HelperName;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    /// `[daemon]`.
+    pub daemon: Daemon,
+    /// `[helper.NAME]`, by name; at least one.
+    pub helpers: BTreeMap<String, HelperConfig>,
+}
+
+/// `[daemon]`: what concerns all helpers.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Daemon {
+    /// User that workers run as; must exist and not be root.
+    pub user: String,
+    /// Group that workers run as; likewise.
+    pub group: String,
+}
+
+impl Default for Daemon {
+    /// The user and group that packaging/sysusers.d creates.
+    fn default() -> Self {
+        Self { user: Self::USER.into(), group: Self::USER.into() }
+    }
+}
+
+impl Daemon {
+    /// Default name of both.
+    pub const USER: &'static str = "cthelperd";
+}
+
+/// The file as it is written.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    daemon: Daemon,
+    helper: BTreeMap<HelperName, helper::Table>,
+}
+
+impl Config {
+    /// The file read when no other is named.
+    pub const PATH: &'static str = "/etc/cthelperd/cthelperd.toml";
+
+    /// Reads the text of a configuration file; `file_name` is for errors only.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, and where.
+    pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigError> {
+        let file: File = toml::from_str(text).map_err(|error| ConfigError::from_toml(file_name, text, &error))?;
+        if file.daemon.user == "root" || file.daemon.group == "root" {
+            return Err(ConfigError::somewhere(file_name, "daemon: workers never run as root; name another user and group"));
+        }
+        if file.helper.is_empty() {
+            return Err(ConfigError::somewhere(file_name, "no helper: a line [helper.ftp] would serve FTP"));
+        }
+        if let Some((queue, span)) = helper::queue_used_twice(file.helper.values()) {
+            return Err(ConfigError::at(file_name, text, span, format!("queue {queue} already belongs to another helper")));
+        }
+        let helpers = file.helper.into_iter().map(|(name, table)| (name.0.clone(), table.into_config(name.0))).collect();
+        Ok(Self { daemon: file.daemon, helpers })
+    }
+
+    /// The built-in defaults for helpers named on the command line.
+    ///
+    /// # Errors
+    /// A name that no helper can have.
+    pub fn for_helpers<I>(names: I) -> Result<Self, ConfigError>
+    where
+        I: IntoIterator<Item: Into<String>>,
+    {
+        let named = names.into_iter().map(|name| {
+            let name = HelperName::try_from(name.into()).map_err(|reason| ConfigError::somewhere("--helper", reason))?;
+            Ok((name.0.clone(), HelperConfig::new(name.0)))
+        });
+        Ok(Self { daemon: Daemon::default(), helpers: named.collect::<Result<_, _>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,89 @@
+//! Single values of the configuration, each refusing what it cannot be.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// A helper's name: what the kernel's registry takes (`NF_CT_HELPER_NAME_LEN`, 16 with the final NUL).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct HelperName(pub(super) String);
+
+impl TryFrom<String> for HelperName {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        let fits = (1..=15).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
+        if fits { Ok(Self(name)) } else { Err(format!("helper name {name:?}: 1 to 15 of a-z A-Z 0-9 _ . -")) }
+    }
+}
+
+/// A time span with its unit: `"300s"`, `"500ms"`, `"5min"`, `"1h"`. Above 0, at most a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Span(pub(super) Duration);
+
+impl Span {
+    const LONGEST: Duration = Duration::from_hours(24);
+}
+
+impl TryFrom<String> for Span {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let bad = || format!("time span {text:?}: a whole number and ms, s, min or h, such as \"300s\"");
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, unit) = text.split_at(digits);
+        let milliseconds = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "min" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err(bad()),
+        };
+        let number: u64 = number.parse().map_err(|_| bad())?;
+        let span = Duration::from_millis(number.checked_mul(milliseconds).ok_or_else(bad)?);
+        if span.is_zero() || span > Self::LONGEST {
+            return Err(format!("time span {text:?}: above 0, at most 24h"));
+        }
+        Ok(Self(span))
+    }
+}
+
+/// A time span that the kernel keeps in whole seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Span")]
+pub(super) struct Seconds(pub(super) u32);
+
+impl TryFrom<Span> for Seconds {
+    type Error = String;
+
+    fn try_from(span: Span) -> Result<Self, String> {
+        if span.0.subsec_millis() != 0 {
+            return Err("time span: whole seconds here".into());
+        }
+        u32::try_from(span.0.as_secs()).map(Self).map_err(|_| "time span: too long".into())
+    }
+}
+
+/// A value of a helper's own option.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "an option is a string, a whole number or true or false")]
+pub(super) enum OptionValue {
+    /// `"text"`
+    Text(String),
+    /// `7`
+    Number(i64),
+    /// `true`
+    Switch(bool),
+}
+
+impl From<OptionValue> for String {
+    fn from(value: OptionValue) -> Self {
+        match value {
+            OptionValue::Text(text) => text,
+            OptionValue::Number(number) => number.to_string(),
+            OptionValue::Switch(switch) => switch.to_string(),
+        }
+    }
+}

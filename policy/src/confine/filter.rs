@@ -1,0 +1,63 @@
+//! A profile's system calls as a seccomp filter.
+
+use std::collections::BTreeMap;
+use std::env::consts::ARCH;
+
+use seccompiler::{
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
+};
+
+use super::{ConfineError, While};
+use crate::profile::{Allow, Arg, Profile};
+
+/// Applies the profile's filter to this thread and its children to come; it cannot be taken off again.
+pub(super) fn apply(profile: &Profile) -> Result<(), ConfineError> {
+    let program = compile(profile).doing("compile the system call filter")?;
+    seccompiler::apply_filter(&program).doing("apply the system call filter")
+}
+
+/// The filter's program: an allow-list for the native architecture; anything else ends the process with SIGSYS.
+pub(super) fn compile(profile: &Profile) -> Result<BpfProgram, BackendError> {
+    let mut rules: BTreeMap<i64, Option<Vec<SeccompRule>>> = BTreeMap::new();
+    for allow in profile.all_syscalls() {
+        let entry = rules.entry(allow.nr).or_insert_with(|| Some(Vec::new()));
+        match (rule(allow)?, entry) {
+            (Some(rule), Some(alternatives)) => alternatives.push(rule),
+            (None, entry) => *entry = None,
+            (Some(_), None) => {}
+        }
+    }
+    // An empty list of alternatives means "whatever the arguments" to seccompiler.
+    let rules = rules.into_iter().map(|(nr, alternatives)| (nr, alternatives.unwrap_or_default())).collect();
+    SeccompFilter::new(rules, SeccompAction::KillProcess, SeccompAction::Allow, TargetArch::try_from(ARCH)?)?.try_into()
+}
+
+/// The conditions of a line; `None` = it has none.
+fn rule(allow: &Allow) -> Result<Option<SeccompRule>, BackendError> {
+    if allow.when.is_empty() {
+        return Ok(None);
+    }
+    let conditions: Result<Vec<_>, _> = allow.when.iter().map(condition).collect();
+    SeccompRule::new(conditions?).map(Some)
+}
+
+fn condition(arg: &Arg) -> Result<SeccompCondition, BackendError> {
+    let operator = match arg.mask {
+        u32::MAX => SeccompCmpOp::Eq,
+        mask => SeccompCmpOp::MaskedEq(u64::from(mask)),
+    };
+    SeccompCondition::new(arg.index, SeccompCmpArgLen::Dword, operator, u64::from(arg.value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profiles::{LAUNCH, WORKER};
+
+    #[test]
+    fn filters_are_far_below_the_kernels_limit_of_4096_instructions() {
+        assert!(compile(&WORKER).unwrap().len() < 250);
+        assert!(compile(&LAUNCH).unwrap().len() < 400);
+    }
+}

@@ -1,0 +1,147 @@
+//! The launcher turns itself into a cage, then becomes the worker.
+
+use std::path::Path;
+
+use caps::{CapSet, Capability};
+use cthelper_proto::ipc::Launched;
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{self, AccessFlags, Gid, Uid};
+
+use super::supervisor::drop_bounding;
+use super::{ConfineError, While, filter, ruleset};
+use crate::profiles::LAUNCH;
+
+/// Whom and what to launch.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// The worker's uid, never 0. The caller's own when the caller is not root.
+    pub uid: u32,
+    /// The worker's gid, never 0. The caller's own when the caller is not root.
+    pub gid: u32,
+    /// Absolute path of the worker's binary: the one file outside the library folders that may be executed from here on.
+    pub worker: &'a Path,
+}
+
+/// Confines this process; the caller then says `Launched` on fd 1 and executes the worker.
+///
+/// To be called in the launcher: a process of one thread, with the worker's channels as fd 0 to 2, that holds no other descriptor it
+/// still wants. fd 2 must not be a regular file: the limit on file size is 0.
+///
+/// Order, each step because a later one would forbid it:
+/// 1. close descriptors from 3 up (those of `/proc/self/fd`), umask 077, folder `/`
+/// 2. own network and IPC namespace; without `CAP_SYS_ADMIN` inside a user namespace of its own, if the host permits that
+/// 3. own session, so that no terminal's signals reach it
+/// 4. empty bounding set, no groups, gid, uid, no capabilities
+/// 5. resource limits; after the change of uid, because a limit on processes that is exceeded by it makes exec fail
+/// 6. die with the supervisor; after the change of uid, which resets this
+/// 7. `no_new_privs`, not dumpable, landlock, the outer filter
+///
+/// # Errors
+/// A step failed, or uid or gid is 0: nothing must be executed. Not an error, but reported: no own network (the host forbids it) and
+/// no landlock.
+pub fn launch(launch: &Launch<'_>) -> Result<Launched, ConfineError> {
+    let parent = unistd::getppid();
+    let identity = Identity::of(launch)?;
+    close_from_3().doing("close inherited descriptors")?;
+    umask(Mode::from_bits_truncate(0o077));
+    unistd::chdir("/").doing("change to the root folder")?;
+    let own_network = own_namespaces(identity);
+    own_session().doing("start a session")?;
+    drop_privileges(launch, identity)?;
+    unistd::access(launch.worker, AccessFlags::X_OK).doing("execute the worker's binary as the worker's user")?;
+    set_limits()?;
+    prctl::set_pdeathsig(Signal::SIGKILL).doing("set the parent-death signal")?;
+    if unistd::getppid() != parent {
+        return Err(ConfineError::new("start: the supervisor is gone", nix::errno::Errno::ESRCH));
+    }
+    prctl::set_no_new_privs().doing("set no_new_privs")?;
+    prctl::set_dumpable(false).doing("become undumpable")?;
+    let landlock = ruleset::apply(&LAUNCH, Some(launch.worker))?;
+    filter::apply(&LAUNCH)?;
+    Ok(Launched { landlock, own_network })
+}
+
+/// Whether the process takes on another identity, or keeps the one it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    /// Root, or a holder of the capabilities: everything must succeed.
+    Change,
+    /// An ordinary user launches under its own name (`cthelperd replay`): groups and bounding set may have to stay.
+    Keep,
+}
+
+impl Identity {
+    fn of(launch: &Launch<'_>) -> Result<Self, ConfineError> {
+        if launch.uid == 0 || launch.gid == 0 {
+            return Err(ConfineError::new("launch a worker as root", nix::errno::Errno::EINVAL));
+        }
+        let same = Uid::current().as_raw() == launch.uid && Gid::current().as_raw() == launch.gid;
+        let able = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_SETPCAP]
+            .into_iter()
+            .all(|cap| caps::has_cap(None, CapSet::Effective, cap).unwrap_or(false));
+        match (able, same) {
+            (true, _) => Ok(Self::Change),
+            (false, true) => Ok(Self::Keep),
+            (false, false) => Err(ConfineError::new("take another identity", nix::errno::Errno::EPERM)),
+        }
+    }
+}
+
+/// Closes every descriptor but 0 to 2; `close_range` has no safe wrapper, so the list comes from proc.
+fn close_from_3() -> std::io::Result<()> {
+    let names: Vec<_> = std::fs::read_dir("/proc/self/fd")?.collect::<Result<_, _>>()?;
+    let open = names.iter().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+    // Nobody else in this process owns them: it runs nothing but the launcher. The list's own is among them, and already closed.
+    open.filter(|fd| *fd > 2).for_each(|fd| {
+        let _ = unistd::close(fd);
+    });
+    Ok(())
+}
+
+/// An empty network and an empty IPC namespace; whether it was possible.
+fn own_namespaces(identity: Identity) -> bool {
+    let own = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
+    match (unshare(own), identity) {
+        (Ok(()), _) => true,
+        (Err(_), Identity::Change) => false,
+        (Err(_), Identity::Keep) => unshare(CloneFlags::CLONE_NEWUSER | own).is_ok(),
+    }
+}
+
+/// A session of its own; a process that leads one already has it.
+fn own_session() -> nix::Result<()> {
+    if unistd::getsid(None)? == unistd::getpid() {
+        return Ok(());
+    }
+    unistd::setsid().map(drop)
+}
+
+/// Groups, gid, uid, then every capability set. Leaving uid 0 empties the sets too; they are emptied by name all the same.
+fn drop_privileges(launch: &Launch<'_>, identity: Identity) -> Result<(), ConfineError> {
+    let bounding = drop_bounding(&std::collections::HashSet::<Capability>::new());
+    if identity == Identity::Change {
+        bounding?;
+        let (uid, gid) = (Uid::from_raw(launch.uid), Gid::from_raw(launch.gid));
+        unistd::setgroups(&[]).doing("drop the groups")?;
+        unistd::setresgid(gid, gid, gid).doing("take the worker's gid")?;
+        unistd::setresuid(uid, uid, uid).doing("take the worker's uid")?;
+    }
+    for set in [CapSet::Ambient, CapSet::Effective, CapSet::Permitted, CapSet::Inheritable] {
+        caps::clear(None, set).doing("drop the capabilities")?;
+    }
+    Ok(())
+}
+
+fn set_limits() -> Result<(), ConfineError> {
+    LAUNCH.limits.iter().try_for_each(|limit| lower(limit.resource, limit.value).doing("set the resource limits"))
+}
+
+/// Sets soft and hard limit; one that is lower already stays.
+fn lower(resource: Resource, value: u64) -> nix::Result<()> {
+    let (_, hard) = nix::sys::resource::getrlimit(resource)?;
+    setrlimit(resource, value.min(hard), value.min(hard))
+}

@@ -1,0 +1,40 @@
+//! The supervisor gives up what it will not need.
+
+use std::collections::HashSet;
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::prctl;
+
+use super::{ConfineError, While};
+
+/// Reduces this process to `keep`, in every set, for good: a capability it does not have now is not gained.
+///
+/// Capabilities belong to a thread and are inherited by the threads it makes: call this before there are any. `no_new_privs` reaches
+/// the launchers too, and takes nothing from them: root's exec keeps what its parent had (`cap_bprm_creds_from_file`, Linux 6.1).
+///
+/// # Errors
+/// A set could not be written; the process then still holds too much and must not go on.
+pub fn supervisor(keep: &[Capability]) -> Result<(), ConfineError> {
+    let keep: CapsHashSet = keep.iter().copied().collect();
+    let had = caps::read(None, CapSet::Permitted).doing("read the capabilities")?;
+    let ambient = caps::read(None, CapSet::Ambient).doing("read the ambient capabilities")?;
+    prctl::set_no_new_privs().doing("set no_new_privs")?;
+    drop_bounding(&keep)?;
+    // Lowering the permitted set lowers the ambient one with it, so inheritable must hold what a launcher is to inherit.
+    let kept: CapsHashSet = had.intersection(&keep).copied().collect();
+    let inherited: CapsHashSet = ambient.intersection(&keep).copied().collect();
+    caps::set(None, CapSet::Effective, &kept).doing("reduce the effective capabilities")?;
+    caps::set(None, CapSet::Permitted, &kept).doing("reduce the permitted capabilities")?;
+    caps::set(None, CapSet::Inheritable, &inherited).doing("reduce the inheritable capabilities")?;
+    caps::set(None, CapSet::Ambient, &inherited).doing("reduce the ambient capabilities")
+}
+
+/// Takes all but `keep` out of the bounding set, so that no exec can bring them back.
+///
+/// # Errors
+/// There is something to take out, and no `CAP_SETPCAP` to do it with.
+pub(super) fn drop_bounding(keep: &HashSet<Capability, impl std::hash::BuildHasher>) -> Result<(), ConfineError> {
+    let bounding = caps::read(None, CapSet::Bounding).doing("read the bounding set")?;
+    let surplus = bounding.into_iter().filter(|cap| !keep.contains(cap));
+    surplus.map(|cap| caps::drop(None, CapSet::Bounding, cap)).collect::<Result<(), _>>().doing("reduce the bounding set")
+}

@@ -1,0 +1,230 @@
+//! Which announced connections the kernel is asked to expect. Pure: no clock, no kernel.
+//!
+//! The words: a packet that goes `dir` was sent by the *announcing host*; its *peer* is the other end of the master. Under NAT
+//! each end has an own address (the `src` of the tuple it sends with) and a public face (the `dst` of the tuple its peer sends
+//! with). The expected connection goes against the announcing packet, from the peer to the announcing host's face.
+//! Facts: `nf_conntrack_ftp.c:help`, `nf_nat_ftp.c:nf_nat_ftp`, `nf_nat_helper.c:nf_nat_follow_master` (Linux 6.1-6.18).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+use cthelper_proto::ipc::{Expect, Rule, Source};
+use cthelper_proto::manifest::{Class, Scope};
+use cthelper_proto::types::{Dir, Flow, FlowId, L4};
+
+use crate::limits::{Limits, Rate};
+
+/// The lowest port that an ordinary user may listen on.
+const FIRST_UNPRIVILEGED: u16 = 1024;
+
+/// What the operator allows one helper.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Third-party addresses may be announced.
+    pub loose: bool,
+    /// Ports below 1024 may be announced; port 0 never.
+    pub privileged_ports: bool,
+    /// Announcements one packet may hold. 4: an SDP body names two media with two ports each.
+    pub per_packet: u8,
+    /// Announcements one flow may make over time.
+    pub rate: Rate,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { loose: false, privileged_ports: false, per_packet: 4, rate: Rate::default() }
+    }
+}
+
+/// What the kernel is to be asked for: the first packet of the expected connection as it looks before NAT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// Who connects; `None` = anybody (mask zero).
+    pub src: Option<IpAddr>,
+    /// From which port; `None` = any (mask zero).
+    pub sport: Option<u16>,
+    /// To which address: also what the peer must be told.
+    pub dst: IpAddr,
+    /// To which port, as announced: the first to try, see [`Self::ports`].
+    pub dport: u16,
+    /// IP protocol number.
+    pub proto: u8,
+    /// Index of the class in the manifest.
+    pub class: u8,
+    /// Stays until its timeout.
+    pub permanent: bool,
+    /// `Some`: the master is translated, so is what we expect (`nat-follow-master`). Holds the expected connection's direction
+    /// relative to the master (`CTA_EXPECT_NAT_DIR`); the saved port is [`Self::dport`].
+    pub nat: Option<Dir>,
+}
+
+impl Permit {
+    /// Ports searched under NAT at most, besides the announced one (as many as `nf_nat_exp_find_port` tries).
+    pub const CANDIDATES: u16 = 128;
+
+    /// Ports to try in turn when the kernel says `EBUSY`: the announced one first. Without NAT there is no other, because nobody
+    /// would tell the peer. Distinct, of the announced port's kind (below 1024 or not), and determined by `seed`.
+    pub fn ports(&self, seed: u64) -> impl Iterator<Item = u16> + use<> {
+        let (announced, searched) = (self.dport, if self.nat.is_some() { Self::CANDIDATES } else { 0 });
+        let others = (0..searched).map(move |n| candidate(announced, seed, n)).filter(move |port| *port != announced);
+        std::iter::once(announced).chain(others)
+    }
+}
+
+/// The `n`th port to try instead: a walk in strides that are coprime to the range's size, so that none comes twice.
+/// The range is `nf_nat_l4proto_unique_tuple`'s: a privileged port stays one, above the well-known services.
+fn candidate(announced: u16, seed: u64, n: u16) -> u16 {
+    const STRIDE: u64 = 25_117;
+    let (first, last) =
+        if announced < FIRST_UNPRIVILEGED { (600, FIRST_UNPRIVILEGED - 1) } else { (FIRST_UNPRIVILEGED, u16::MAX) };
+    let size = u64::from(last - first) + 1;
+    let offset = (seed % size + u64::from(n) * STRIDE) % size;
+    u16::try_from(u64::from(first) + offset).unwrap_or(last)
+}
+
+/// Judges one announcement by the rules that need no memory.
+///
+/// # Errors
+/// The first [`Rule`] it breaks; the packet passes without the expectation.
+pub fn judge(rules: &Rules, class: Option<&Class>, flow: &Flow, dir: Dir, expect: &Expect) -> Result<Permit, Rule> {
+    let class = class.ok_or(Rule::BadClass)?;
+    if L4::from_number(expect.proto).is_none() {
+        return Err(Rule::BadProtocol);
+    }
+    let src = source(class.scope, flow, dir, expect.src)?;
+    let (dst, own) = destination(rules, flow, dir, expect.dst)?;
+    let privileged = expect.dport < FIRST_UNPRIVILEGED && !rules.privileged_ports;
+    if privileged || expect.dport == 0 || expect.sport == Some(0) {
+        return Err(Rule::PrivilegedPort);
+    }
+    Ok(Permit {
+        src,
+        sport: expect.sport,
+        dst,
+        dport: expect.dport,
+        proto: expect.proto,
+        class: expect.class,
+        permanent: expect.permanent,
+        nat: (own && flow.is_translated()).then_some(dir.flip()),
+    })
+}
+
+/// Who may connect.
+fn source(scope: Scope, flow: &Flow, dir: Dir, source: Source) -> Result<Option<IpAddr>, Rule> {
+    match (source, scope) {
+        (Source::Peer, _) => Ok(Some(flow.tuple(dir.flip()).src)),
+        (Source::Anyone, Scope::AnyToEnd) => Ok(None),
+        (Source::Anyone, Scope::BothEnds) => Err(Rule::BadClass),
+    }
+}
+
+/// Where the peer will connect to, and whether that is the announcing host itself.
+/// A third party's address is left to the ordinary NAT rules: following the master would lead to the announcing host.
+fn destination(rules: &Rules, flow: &Flow, dir: Dir, announced: IpAddr) -> Result<(IpAddr, bool), Rule> {
+    let (own, face) = (flow.tuple(dir).src, flow.tuple(dir.flip()).dst);
+    if announced == own || announced == face {
+        return Ok((face, true));
+    }
+    if announced.is_ipv4() != own.is_ipv4() || !is_one_host(announced) {
+        return Err(Rule::BadAddress);
+    }
+    if rules.loose { Ok((announced, false)) } else { Err(Rule::ForeignAddress) }
+}
+
+/// Whether a third party of this address could be connected to.
+fn is_one_host(addr: IpAddr) -> bool {
+    match addr {
+        IpAddr::V4(addr) => is_one_host_v4(addr),
+        IpAddr::V6(addr) => is_one_host_v6(addr),
+    }
+}
+
+/// Neither "this network" (RFC 1122 §3.2.1.3), loopback, link-local, multicast, reserved (240/4, RFC 1112) nor broadcast.
+fn is_one_host_v4(addr: Ipv4Addr) -> bool {
+    let [first, ..] = addr.octets();
+    first != 0 && first < 224 && !addr.is_loopback() && !addr.is_link_local()
+}
+
+/// Neither unspecified, loopback, link-local, multicast nor IPv4-mapped (RFC 4291 §2.4, §2.5.5.2).
+fn is_one_host_v6(addr: Ipv6Addr) -> bool {
+    !addr.is_unspecified()
+        && !addr.is_loopback()
+        && !addr.is_multicast()
+        && !addr.is_unicast_link_local()
+        && addr.to_ipv4_mapped().is_none()
+}
+
+/// One announcement, with what the supervisor knows about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Announcement<'a> {
+    /// The class named, if the manifest has it.
+    pub class: Option<&'a Class>,
+    /// The master connection.
+    pub flow: &'a Flow,
+    /// Direction of the announcing packet.
+    pub dir: Dir,
+    /// Announcements judged before this one for the same packet.
+    pub before: u8,
+    /// What the worker said.
+    pub expect: &'a Expect,
+}
+
+/// The rules of one helper together with what its flows have used up. One per lane; it outlives the lane's workers, so a crash
+/// resets nothing.
+#[derive(Debug)]
+pub struct Judge {
+    rules: Rules,
+    limits: Limits,
+}
+
+impl Judge {
+    /// A judge that has seen nothing yet.
+    pub fn new(rules: Rules) -> Self {
+        Self { limits: Limits::new(rules.rate), rules }
+    }
+
+    /// The rules it judges by.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// New rules from the operator; what flows have used up stays used up.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.limits.set_rate(rules.rate);
+        self.rules = rules;
+    }
+
+    /// Judges an announcement; each costs its flow a token, refused or not, so that refusals cannot flood the audit log.
+    ///
+    /// # Errors
+    /// The first [`Rule`] it breaks.
+    pub fn judge(&mut self, said: &Announcement<'_>, now: Instant) -> Result<Permit, Rule> {
+        if said.before >= self.rules.per_packet {
+            return Err(Rule::PerPacket);
+        }
+        if !self.limits.take(said.flow.id, now) {
+            return Err(Rule::Rate);
+        }
+        let permit = judge(&self.rules, said.class, said.flow, said.dir, said.expect)?;
+        let most = said.class.map_or(0, |class| class.expect_max);
+        if self.limits.has_room(said.flow.id, &permit, most, now) { Ok(permit) } else { Err(Rule::ClassFull) }
+    }
+
+    /// The kernel agreed; the expectation counts until it is [`closed`](Self::closed) or `timeout` is over.
+    pub fn granted(&mut self, flow: FlowId, permit: &Permit, timeout: Duration, now: Instant) {
+        self.limits.opened(flow, permit, timeout, now);
+    }
+
+    /// The expectation was used, withdrawn or deleted.
+    pub fn closed(&mut self, flow: FlowId, permit: &Permit) {
+        self.limits.closed(flow, permit);
+    }
+
+    /// The connection is gone.
+    pub fn forget(&mut self, flow: FlowId) {
+        self.limits.forget(flow);
+    }
+}
+
+#[cfg(test)]
+mod tests;

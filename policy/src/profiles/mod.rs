@@ -1,0 +1,24 @@
+//! The tables of the roles.
+
+mod launch;
+mod supervisor;
+mod worker;
+
+pub use launch::LAUNCH;
+pub use supervisor::SUPERVISOR;
+pub use worker::WORKER;
+
+use crate::profile::Profile;
+
+/// Every role with a table, in the order they start.
+pub const ALL: &[&Profile] = &[&SUPERVISOR, &LAUNCH, &WORKER];
+
+/// The role of this name.
+pub fn by_name(role: &str) -> Option<&'static Profile> {
+    ALL.iter().copied().find(|profile| profile.role == role)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+}
