@@ -4,36 +4,66 @@ use super::message::NLA_TYPE_MASK;
 use crate::Malformed;
 use crate::reader::Reader;
 
-/// The attributes of a message or of a nest, in the order they stand. The first broken one ends the iteration with its error.
+/// The attributes of a message or of a nest, in the order they stand. A broken one ends the iteration with its error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attrs<'a> {
-    rest: &'a [u8],
+    bytes: &'a [u8],
 }
 
 impl<'a> Attrs<'a> {
     /// Reads attributes from all of `bytes`.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes }
+        Self { bytes }
     }
 
-    /// The bytes not yet read.
+    /// From the first on.
+    pub fn iter(&self) -> Iter<'a> {
+        Iter { rest: self.bytes }
+    }
+
+    /// As they came.
     pub fn as_bytes(&self) -> &'a [u8] {
-        self.rest
+        self.bytes
     }
+}
 
+impl<'a> IntoIterator for Attrs<'a> {
+    type Item = Result<Attr<'a>, Malformed>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+impl<'a> IntoIterator for &Attrs<'a> {
+    type Item = Result<Attr<'a>, Malformed>;
+    type IntoIter = Iter<'a>;
+
+    fn into_iter(self) -> Iter<'a> {
+        self.iter()
+    }
+}
+
+/// Where the reading of [`Attrs`] is.
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iter<'a> {
     fn read(&mut self) -> Result<Attr<'a>, Malformed> {
         let mut reader = Reader::new(self.rest);
         let length = usize::from(reader.ne16("attribute header")?);
         let kind = reader.ne16("attribute header")? & NLA_TYPE_MASK;
         let value = reader.take(length.checked_sub(4).ok_or(Malformed("attribute length"))?, "attribute length")?;
-        // The last attribute of a packet message comes without its padding.
-        let padded = length.next_multiple_of(4);
-        self.rest = self.rest.get(padded..).unwrap_or_default();
+        // The payload of a packet message, its last attribute, comes without padding.
+        self.rest = self.rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Ok(Attr { kind, value })
     }
 }
 
-impl<'a> Iterator for Attrs<'a> {
+impl<'a> Iterator for Iter<'a> {
     type Item = Result<Attr<'a>, Malformed>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -113,7 +143,7 @@ mod tests {
     fn flag_bits_are_not_part_of_the_kind() {
         let mut out = Vec::new();
         Writer::new(&mut out).attr(0xc005, &[9]);
-        assert_eq!(Attrs::new(&out).next(), Some(Ok(Attr { kind: 5, value: &[9] })));
+        assert_eq!(Attrs::new(&out).iter().next(), Some(Ok(Attr { kind: 5, value: &[9] })));
     }
 
     #[test]
@@ -121,16 +151,16 @@ mod tests {
         let mut out = Vec::new();
         Writer::new(&mut out).attr(10, &[1, 2, 3, 4, 5]);
         out.truncate(9);
-        assert_eq!(Attrs::new(&out).collect::<Vec<_>>(), [Ok(Attr { kind: 10, value: &[1, 2, 3, 4, 5] })]);
+        assert_eq!(Attrs::new(&out).iter().collect::<Vec<_>>(), [Ok(Attr { kind: 10, value: &[1, 2, 3, 4, 5] })]);
     }
 
     #[test]
     fn a_length_below_the_header_or_past_the_end_is_refused_once() {
         for bytes in [[3_u16.to_ne_bytes(), [1, 0]], [9_u16.to_ne_bytes(), [1, 0]]] {
             let bytes = [bytes.concat(), vec![0; 4]].concat();
-            assert_eq!(Attrs::new(&bytes).collect::<Vec<_>>(), [Err(Malformed("attribute length"))]);
+            assert_eq!(Attrs::new(&bytes).iter().collect::<Vec<_>>(), [Err(Malformed("attribute length"))]);
         }
-        assert_eq!(Attrs::new(&[8, 0, 1]).collect::<Vec<_>>(), [Err(Malformed("attribute header"))]);
+        assert_eq!(Attrs::new(&[8, 0, 1]).iter().collect::<Vec<_>>(), [Err(Malformed("attribute header"))]);
     }
 
     #[test]

@@ -206,7 +206,7 @@ impl<'a> Partial<'a> {
 }
 
 /// A nest without a name is as good as none.
-fn parse_help<'a>(attrs: Attrs<'a>) -> Result<Option<Help<'a>>, Malformed> {
+fn parse_help(attrs: Attrs<'_>) -> Result<Option<Help<'_>>, Malformed> {
     let (mut name, mut info) = (None, None);
     for attr in attrs {
         let attr = attr?;
@@ -331,5 +331,5 @@ fn write_seqadj(w: &mut Writer<'_>, dir: Dir, seqadj: &SeqAdj) {
     });
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_endian = "little"))]
 mod tests;

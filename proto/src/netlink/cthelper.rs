@@ -163,7 +163,7 @@ impl Helper {
                 _ => {}
             }
         }
-        helper.name = name.ok_or(Malformed("helper name"))?.to_owned();
+        name.ok_or(Malformed("helper name"))?.clone_into(&mut helper.name);
         (helper.family, helper.l4) = tuple.ok_or(Malformed("helper tuple"))?;
         Ok(helper)
     }
@@ -208,5 +208,5 @@ fn parse_class(attrs: Attrs<'_>) -> Result<Policy, Malformed> {
     Ok(class)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_endian = "little"))]
 mod tests;

@@ -236,7 +236,7 @@ fn ack(flags: u16, mut reader: Reader<'_>) -> Result<Ack<'_>, Malformed> {
         }
     }
     if flags & flag::ACK_TLVS != 0 {
-        for attr in Attrs::new(reader.rest()).flatten() {
+        for attr in Attrs::new(reader.rest()).iter().flatten() {
             match attr.kind {
                 NLMSGERR_ATTR_MSG => ack.text = attr.str("acknowledgement text").ok(),
                 NLMSGERR_ATTR_OFFS => ack.offset = attr.ne32("acknowledgement offset").ok(),
@@ -247,5 +247,5 @@ fn ack(flags: u16, mut reader: Reader<'_>) -> Result<Ack<'_>, Malformed> {
     Ok(ack)
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_endian = "little"))]
 mod tests;

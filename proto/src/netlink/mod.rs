@@ -23,5 +23,7 @@ pub mod tuple;
 
 pub use attrs::{Attr, Attrs};
 
-#[cfg(test)]
+#[cfg(all(test, target_endian = "little"))]
+mod golden;
+#[cfg(all(test, target_endian = "little"))]
 mod properties;

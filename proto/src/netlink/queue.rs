@@ -175,7 +175,7 @@ impl<'a> Packet<'a> {
 
     /// The id alone, from a message that is otherwise malformed: to let the packet go.
     pub fn id_of(attrs: Attrs<'_>) -> Option<u32> {
-        let header = attrs.map_while(Result::ok).find(|attr| attr.kind == NFQA_PACKET_HDR)?;
+        let header = attrs.iter().map_while(Result::ok).filter(|attr| attr.kind == NFQA_PACKET_HDR).last()?;
         packet_header(header.value).ok().map(|(id, ..)| id)
     }
 }
@@ -277,5 +277,5 @@ fn connection(w: &mut Writer<'_>, update: &CtUpdate<'_>) {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_endian = "little"))]
 mod tests;
