@@ -66,7 +66,8 @@ done
 
 # ---- boot ----------------------------------------------------------------------------
 rm -f "$out/status"
-# The port's bytes go through a fifo to a cat of our own: qemu would set our stdout non-blocking.
+# The port is a fifo, read by a cat of our own. (A chardev on stdio counts as hung up when stdin is
+# at its end, and the guest's writes then block for ever; it also sets our stdout non-blocking.)
 mkfifo "$initramfs/port"
 cat "$initramfs/port" & reader=$!
 timeout --signal=TERM --kill-after=5 "$seconds" \
@@ -76,12 +77,14 @@ timeout --signal=TERM --kill-after=5 "$seconds" \
     -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off random.trust_cpu=on" \
     -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
     -virtfs "local,path=$out,mount_tag=out,security_model=none,multidevs=remap" \
-    -device virtio-serial-pci -chardev stdio,id=port,signal=off \
-    -device virtserialport,chardev=port,name=port </dev/null >"$initramfs/port" &
+    -device virtio-serial-pci -chardev "file,id=port,path=$initramfs/port" \
+    -device virtserialport,chardev=port,name=port </dev/null &
 pids=($!)
 status=0
 wait "${pids[0]}" || status=$?
 pids=()
+# A qemu that failed at once never opened the fifo: let the reader's open return.
+timeout 1 bash -c ': >"$1"' - "$initramfs/port" || true
 wait "$reader" || true
 
 if [ $status -eq 124 ] || [ $status -eq 137 ]; then
