@@ -331,5 +331,6 @@ fn write_seqadj(w: &mut Writer<'_>, dir: Dir, seqadj: &SeqAdj) {
     });
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests;

@@ -208,5 +208,6 @@ fn parse_class(attrs: Attrs<'_>) -> Result<Policy, Malformed> {
     Ok(class)
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests;

@@ -301,5 +301,6 @@ fn parse_nat(attrs: Attrs<'_>) -> Result<Nat, Malformed> {
     Ok(Nat { dir: dir.ok_or(Malformed("expectation nat direction"))?, addr, port: saved.sport })
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests;

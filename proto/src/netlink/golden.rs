@@ -1,10 +1,24 @@
 //! Messages as Linux 6.12.117 sent or took them on a little-endian machine. Port ids are made up, and so are values where only the
 //! structure was recorded: the packet's payload, the id and timeouts of events.
 
+use crate::types::Tuple;
+
 /// The bytes of hexadecimal text; blanks do not matter.
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+/// What a builder appends.
+pub(crate) fn built(build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    build(&mut out);
+    out
+}
+
+/// Of TCP.
+pub(crate) fn tuple(src: &str, sport: u16, dst: &str, dport: u16) -> Tuple {
+    Tuple { src: src.parse().unwrap(), dst: dst.parse().unwrap(), proto: 6, sport, dport }
 }
 
 /// `CTHELPER_NEW`: `ftp-u`, IPv4 TCP, queue 100, class `ftp` of 1 and 300 s, 24 private bytes, enabled.

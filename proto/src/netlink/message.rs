@@ -247,5 +247,6 @@ fn ack(flags: u16, mut reader: Reader<'_>) -> Result<Ack<'_>, Malformed> {
     Ok(ack)
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests;

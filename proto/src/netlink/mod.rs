@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`message`] | headers, acknowledgements, requests |
 //! | [`attrs`] | attributes, read |
-//! | [`tuple`] | one side's view of a connection |
+//! | [`mod@tuple`] | one side's view of a connection |
 //! | [`cthelper`] | the registry of helpers |
 //! | [`queue`] | packets in, verdicts out |
 //! | [`conntrack`] | connections and their events |
@@ -23,7 +23,9 @@ pub mod tuple;
 
 pub use attrs::{Attr, Attrs};
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod golden;
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod properties;

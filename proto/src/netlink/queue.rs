@@ -277,5 +277,6 @@ fn connection(w: &mut Writer<'_>, update: &CtUpdate<'_>) {
     }
 }
 
-#[cfg(all(test, target_endian = "little"))]
+#[cfg(test)]
+#[cfg(target_endian = "little")]
 mod tests;

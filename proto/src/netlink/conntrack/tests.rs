@@ -1,18 +1,8 @@
 use super::*;
-use crate::netlink::golden::{self, hex};
-
-fn tuple(src: &str, sport: u16, dst: &str, dport: u16) -> Tuple {
-    Tuple { src: src.parse().unwrap(), dst: dst.parse().unwrap(), proto: 6, sport, dport }
-}
+use crate::netlink::golden::{self, built, hex, tuple};
 
 fn control() -> Tuple {
     tuple("10.0.1.2", 40296, "10.0.2.2", 2121)
-}
-
-fn built(build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    build(&mut out);
-    out
 }
 
 #[test]

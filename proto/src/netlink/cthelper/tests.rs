@@ -1,5 +1,5 @@
 use super::*;
-use crate::netlink::golden::{self, hex};
+use crate::netlink::golden::{self, built, hex};
 
 fn ftp() -> Helper {
     Helper {
@@ -11,12 +11,6 @@ fn ftp() -> Helper {
         state_len: 24,
         status: ENABLED,
     }
-}
-
-fn built(build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    build(&mut out);
-    out
 }
 
 #[test]

@@ -1,17 +1,7 @@
 use super::*;
 use crate::netlink::expect::{FOLLOW_MASTER, Nat};
-use crate::netlink::golden::{self, hex};
-use crate::types::{Dir, Tuple};
-
-fn tuple(src: &str, sport: u16, dst: &str, dport: u16) -> Tuple {
-    Tuple { src: src.parse().unwrap(), dst: dst.parse().unwrap(), proto: 6, sport, dport }
-}
-
-fn built(build: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    build(&mut out);
-    out
-}
+use crate::netlink::golden::{self, built, hex, tuple};
+use crate::types::Dir;
 
 fn data_connection() -> Expectation {
     Expectation {
