@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::types::{Family, L4};
 
 /// What the operator wants.
+#[expect(missing_docs, reason = "`helper` is a helper's name")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub enum Request {
@@ -20,6 +21,7 @@ pub enum Request {
 }
 
 /// The answer.
+#[expect(missing_docs, reason = "`reason` is for the operator's eyes")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Reply {

@@ -15,6 +15,7 @@ pub struct Record {
 }
 
 /// What happened; `event` names the variant in `snake_case`.
+#[expect(missing_docs, reason = "the field names are the words of the log; packaging/audit.schema.json explains each")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
@@ -85,6 +86,7 @@ impl From<&crate::types::Tuple> for Master {
 }
 
 /// One line of `replay --json`.
+#[expect(missing_docs, reason = "the field names are the contract; those that need a word have one")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Replay {

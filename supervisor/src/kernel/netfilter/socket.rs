@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use cthelper_proto::netlink::message::{Body, Message, messages};
-use netlink_sys::{Socket, SocketAddr};
+use netlink_sys::Socket;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use nix::sys::time::{TimeVal, TimeValLike};
@@ -81,11 +81,7 @@ impl Nfnl {
 
     /// Sends what `build` writes for the given sequence number and waits for the acknowledgement; objects that come before it go
     /// to `each`. The request must ask for one (`NLM_F_ACK`) or be a dump, which ends by itself.
-    pub fn request(
-        &mut self,
-        build: impl FnOnce(&mut Vec<u8>, u32),
-        mut each: impl FnMut(&Message<'_>),
-    ) -> Result<(), Refusal> {
+    pub fn request(&mut self, build: impl FnOnce(&mut Vec<u8>, u32), mut each: impl FnMut(&Message<'_>)) -> Result<(), Refusal> {
         self.seq = self.seq.wrapping_add(1).max(1);
         self.request.clear();
         build(&mut self.request, self.seq);

@@ -1,0 +1,218 @@
+//! Brings the supervisor up. The order has reasons:
+//!
+//! 1. the host's lock — the kernel's registry is global to the machine, two supervisors would undo each other's work
+//! 2. the runtime folder and `control.sock` — while we may still create them, and before anything serves
+//! 3. capabilities down — before there is a thread that could keep the old ones
+//! 4. audit log, lanes — each lane starts a worker, has it verified, binds and configures its queue, and only then registers and
+//!    enables the helper: an enabled helper whose queue nobody holds leaves new connections unconfirmed
+//! 5. ready
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::thread::{Builder, JoinHandle};
+
+use cthelper_policy::config::Config;
+use cthelper_policy::profiles::SUPERVISOR;
+use cthelper_policy::restart::Policy;
+use cthelper_proto::events::Event;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use tokio::sync::mpsc;
+
+use crate::audit::Audit;
+use crate::control::{self, Over};
+use crate::kernel::Fault;
+use crate::kernel::netfilter::Netfilter;
+use crate::lane::{Ended, Handle, Lane, Setup};
+use crate::quarantine::Quarantine;
+use crate::spawn::{Identity, Recipe, worker_binary};
+
+/// Held by the one supervisor of the host, whatever its runtime folder.
+const LOCK: &str = "/run/cthelperd.lock";
+
+/// What `cthelperd run` was given.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration, read and checked.
+    pub config: Config,
+    /// Holds `control.sock`.
+    pub runtime_dir: PathBuf,
+    /// JSON lines go here, if anywhere.
+    pub audit_log: Option<PathBuf>,
+    /// Packets in hand of dead workers go here, if anywhere.
+    pub quarantine_dir: Option<PathBuf>,
+}
+
+/// Why the supervisor does not run, sorted by who can do something about it.
+#[derive(Debug)]
+pub enum Failure {
+    /// A privilege is missing.
+    Permission(String),
+    /// The kernel or another daemon stands in the way.
+    Unavailable(String),
+    /// The machine failed.
+    System(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Permission(reason) | Self::Unavailable(reason) | Self::System(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        match fault.errno {
+            Errno::EPERM | Errno::EACCES => Self::Permission(fault.to_string()),
+            _ => Self::Unavailable(fault.to_string()),
+        }
+    }
+}
+
+fn system(doing: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Failure {
+    move |error| match error.kind() {
+        std::io::ErrorKind::PermissionDenied => Failure::Permission(format!("{doing}: {error}")),
+        _ => Failure::System(format!("{doing}: {error}")),
+    }
+}
+
+/// Runs until stopped; `Ok` after an orderly stop.
+pub fn run(options: &Options) -> Result<(), Failure> {
+    let _lock = lock(&options.runtime_dir)?;
+    folder(&options.runtime_dir)?;
+    let socket =
+        control::bind(&options.runtime_dir).map_err(system(format!("bind {}/control.sock", options.runtime_dir.display())))?;
+    if let Some(dir) = &options.quarantine_dir {
+        folder(dir)?;
+    }
+    let identity = Identity::find(&options.config.daemon.user, &options.config.daemon.group)
+        .map_err(|bad| Failure::Unavailable(bad.to_string()))?;
+    let mut setups = Vec::new();
+    for config in options.config.helpers.values().filter(|config| config.enabled) {
+        let worker = worker_binary(config.worker.as_deref()).map_err(Failure::Unavailable)?;
+        let recipe = Recipe { helper: config.name.clone(), worker, identity };
+        setups.push(Setup { config: config.clone(), recipe, restart: Policy::default() });
+    }
+    let keep: Vec<_> = SUPERVISOR.caps.iter().map(|keep| keep.cap).collect();
+    cthelper_policy::confine::supervisor(&keep).map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
+    let (audit, writer) = Audit::open(options.audit_log.as_deref()).map_err(system("open the audit log"))?;
+    let served = serve(setups, socket, &audit, options);
+    audit.write(Event::Stopped);
+    drop(audit);
+    writer.finish();
+    served
+}
+
+fn serve(setups: Vec<Setup>, socket: std::os::unix::net::UnixListener, audit: &Audit, options: &Options) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start the control side"))?;
+    let (over, ends) = mpsc::unbounded_channel();
+    let mut lanes: Vec<Running> = Vec::new();
+    for setup in setups {
+        let quarantine = Quarantine::new(options.quarantine_dir.clone());
+        match Running::start(setup, audit.clone(), quarantine, over.clone()) {
+            Ok(lane) => lanes.push(lane),
+            Err(failure) => {
+                lanes.into_iter().for_each(Running::stop);
+                return Err(failure);
+            }
+        }
+    }
+    drop(over);
+    audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
+    let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
+    let ends = runtime.block_on(control::serve(socket, handles, ends)).map_err(system("serve control.sock"))?;
+    for lane in lanes {
+        let _ = lane.thread.join();
+    }
+    match ends.into_iter().find_map(|over| failure(&over.helper, &over.ended)) {
+        Some(failure) => Err(failure),
+        None => Ok(()),
+    }
+}
+
+/// A lane on its thread.
+struct Running {
+    handle: Handle,
+    thread: JoinHandle<()>,
+}
+
+impl Running {
+    /// Starts a lane and waits until it serves, or has failed to. What a lane holds never leaves its thread.
+    fn start(setup: Setup, audit: Audit, quarantine: Quarantine, over: mpsc::UnboundedSender<Over>) -> Result<Self, Failure> {
+        let helper = setup.config.name.clone();
+        let (report, first) = std::sync::mpsc::channel();
+        let thread = Builder::new().name(format!("lane-{helper}")).spawn(move || {
+            let ended = run_lane(setup, audit, quarantine, |handle| drop(report.send(Ok(handle))));
+            if let Some(failure) = failure(&helper, &ended) {
+                tracing::error!(%helper, %failure, "the lane is over");
+                let _ = report.send(Err(failure));
+            }
+            let _ = over.send(Over { helper, ended });
+        });
+        let thread = thread.map_err(system("start a lane"))?;
+        match first.recv() {
+            Ok(Ok(handle)) => Ok(Self { handle, thread }),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::System("a lane ended without a word".to_owned())),
+        }
+    }
+
+    /// Ends a lane that serves, when another could not start.
+    fn stop(self) {
+        self.handle.order(crate::lane::Command::Stop);
+        let _ = self.thread.join();
+    }
+}
+
+fn run_lane(setup: Setup, audit: Audit, quarantine: Quarantine, mut on_start: impl FnMut(Handle)) -> Ended {
+    let kernel = match Netfilter::open(setup.config.queue, setup.config.queue_length) {
+        Ok(kernel) => kernel,
+        Err(fault) => return Ended::Fault(fault),
+    };
+    match Lane::new(kernel, setup, audit, quarantine) {
+        Ok((mut lane, handle)) => lane.run(|manifest| {
+            tracing::info!(helper = %manifest.name, "serving");
+            on_start(handle.clone());
+        }),
+        Err(errno) => Ended::Fault(Fault::new("make an eventfd", errno)),
+    }
+}
+
+fn failure(helper: &str, ended: &Ended) -> Option<Failure> {
+    match ended {
+        Ended::Orderly => None,
+        Ended::NotStarted(reason) => Some(Failure::Unavailable(format!("helper {helper}: {reason}"))),
+        Ended::Fault(fault) => Some(Failure::from(Fault { doing: format!("helper {helper}: {}", fault.doing), ..fault.clone() })),
+    }
+}
+
+/// Takes the host's lock, or names who has it.
+fn lock(runtime_dir: &Path) -> Result<Flock<fs::File>, Failure> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(0o644).open(LOCK);
+    let mut file = file.map_err(system(format!("open {LOCK}")))?;
+    let mut holder = String::new();
+    let _ = file.read_to_string(&mut holder);
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(mut lock) => {
+            let _ = lock.set_len(0);
+            let _ = std::io::Seek::rewind(&mut *lock);
+            let _ = writeln!(lock, "pid {}, runtime folder {}", std::process::id(), runtime_dir.display());
+            Ok(lock)
+        }
+        Err(_) => Err(Failure::Unavailable(format!(
+            "another cthelperd serves this host: {}; the kernel's registry of helpers has room for one",
+            holder.trim_end().escape_debug()
+        ))),
+    }
+}
+
+fn folder(path: &Path) -> Result<(), Failure> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o755).create(path).map_err(system(format!("create {}", path.display())))
+}

@@ -1,0 +1,177 @@
+//! The real kernel: nfnetlink_queue, nfnetlink_cthelper and ctnetlink, seen by one lane.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use cthelper_proto::Malformed;
+use cthelper_proto::manifest::Manifest;
+use cthelper_proto::netlink::conntrack::status;
+use cthelper_proto::netlink::queue::{CtUpdate, Decision, Packet, VerdictParts};
+use cthelper_proto::types::{Flow, FlowId, State};
+use nix::errno::Errno;
+
+use super::{Arrived, Change, Denied, Fault, Incoming, Intake, Kernel, PacketId, Received, Release, Wish};
+
+pub mod expectations;
+pub mod numbers;
+pub mod queue;
+pub mod registry;
+pub mod seqadj;
+pub mod socket;
+
+use queue::Queue;
+use socket::Nfnl;
+
+/// The kernel of one lane.
+pub struct Netfilter {
+    manifest: Option<Manifest>,
+    wanted_queue: Option<u16>,
+    queue_length: u32,
+    queue: Option<Queue>,
+    requests: Nfnl,
+}
+
+impl Netfilter {
+    /// Opens the socket for requests; nothing is registered or bound yet. Without `queue`, one is chosen at the start.
+    pub fn open(queue: Option<u16>, queue_length: u32) -> Result<Self, Fault> {
+        let requests = Nfnl::open().map_err(|errno| Fault::new("open a netfilter socket", errno))?;
+        Ok(Self { manifest: None, wanted_queue: queue, queue_length, queue: None, requests })
+    }
+
+    fn bound(&mut self) -> Result<&mut Queue, Fault> {
+        self.queue.as_mut().ok_or_else(|| Fault::new("use the queue", Errno::ENODEV))
+    }
+
+    /// Gives a changed packet back. Whatever goes wrong, the packet itself is released.
+    fn change(&mut self, id: u32, change: &Change<'_>) -> Result<(), Fault> {
+        let by_hand = seqadj::must_be_set_by_hand(change);
+        let name = self.manifest.as_ref().map(|manifest| manifest.name.as_ref());
+        let adjusted = if by_hand { seqadj::set(&mut self.requests, name.unwrap_or_default(), change) } else { Ok(()) };
+        let Some(queue) = &mut self.queue else { return Err(Fault::new("use the queue", Errno::ENODEV)) };
+        let info = change.state.as_ref().map(State::as_bytes);
+        let update = CtUpdate { help: name.zip(info), mark: None };
+        let parts = VerdictParts {
+            // Without its adjustment a changed length would break the connection: the packet goes as it came.
+            payload: change.packet.filter(|_| adjusted.is_ok()),
+            // With NFQA_CT present the kernel would adjust a second time, and wrongly.
+            ct: (!by_hand).then_some(update),
+            ..VerdictParts::default()
+        };
+        let released = queue.verdict(id, Decision::Accept, &parts).map_err(|errno| Fault::new("send a verdict", errno));
+        adjusted.and(released)
+    }
+}
+
+impl Kernel for Netfilter {
+    fn start(&mut self, manifest: &Manifest) -> Result<(), Fault> {
+        self.manifest = Some(manifest.clone());
+        let number = match self.wanted_queue {
+            Some(number) => number,
+            None => numbers::choose(registry::queue_before(&mut self.requests, &manifest.name))?,
+        };
+        let length = self.queue_length;
+        self.queue = Some(Queue::open(number, length)?);
+        registry::enable(&mut self.requests, manifest, number)
+    }
+
+    fn enable(&mut self, enabled: bool) -> Result<(), Fault> {
+        match &self.manifest {
+            Some(manifest) => registry::set_enabled(&mut self.requests, manifest, enabled),
+            None => Ok(()),
+        }
+    }
+
+    fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.queue.as_ref().map(AsFd::as_fd)
+    }
+
+    fn receive(&mut self, room: usize, each: &mut dyn FnMut(Incoming<'_>) -> Intake) -> Result<Received, Fault> {
+        let state_len = self.manifest.as_ref().map_or(0, |manifest| manifest.state_len);
+        let (packets, drained) = self
+            .bound()?
+            .receive(room, |(family, queue, attrs)| {
+                let id = match Packet::parse(family, queue, attrs) {
+                    Ok(packet) => {
+                        let incoming = arrived(&packet, state_len);
+                        return Some((packet.id, each(incoming) == Intake::Held));
+                    }
+                    Err(malformed) => (Packet::id_of(attrs)?, malformed),
+                };
+                each(Incoming::Stray(PacketId(id.0), id.1));
+                Some((id.0, false))
+            })
+            .map_err(|errno| Fault::new("receive from the queue", errno))?;
+        Ok(Received { packets, drained, ended: false })
+    }
+
+    fn release(&mut self, id: PacketId, release: Release<'_>) -> Result<(), Fault> {
+        match release {
+            Release::Accept => {
+                self.bound()?.accept(id.0);
+                Ok(())
+            }
+            Release::Drop => self
+                .bound()?
+                .verdict(id.0, Decision::Drop, &VerdictParts::default())
+                .map_err(|errno| Fault::new("send a verdict", errno)),
+            Release::Change(change) => self.change(id.0, &change),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        match &mut self.queue {
+            Some(queue) => queue.flush().map_err(|errno| Fault::new("send verdicts", errno)),
+            None => Ok(()),
+        }
+    }
+
+    fn expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied> {
+        expectations::create(&mut self.requests, wish)
+    }
+
+    fn withdraw(&mut self, wish: &Wish<'_>) {
+        expectations::delete(&mut self.requests, wish);
+    }
+
+    fn queue(&self) -> u16 {
+        self.queue.as_ref().map_or(0, Queue::number)
+    }
+
+    fn trouble(&self) -> Vec<(&'static str, u64)> {
+        let Some(queue) = &self.queue else { return Vec::new() };
+        let lost = numbers::losses(queue.number());
+        [
+            ("verdict-late", queue.late),
+            ("netlink-malformed", queue.malformed),
+            ("enobufs", queue.overruns),
+            ("queue-full", lost.queue_full),
+            ("socket-full", lost.socket_full),
+        ]
+        .into_iter()
+        .filter(|(_, count)| *count > 0)
+        .collect()
+    }
+}
+
+/// What a lane needs of a packet message.
+fn arrived<'a>(packet: &Packet<'a>, state_len: u8) -> Incoming<'a> {
+    let id = PacketId(packet.id);
+    let (Some(ct), Some(info)) = (&packet.ct, packet.info) else {
+        return Incoming::Stray(id, Malformed("packet without a connection"));
+    };
+    let (Some(reply), Some(ct_id)) = (ct.reply, ct.id) else {
+        return Incoming::Stray(id, Malformed("connection without a reply tuple or an id"));
+    };
+    if packet.cap_len.is_some() {
+        return Incoming::Stray(id, Malformed("packet cut short"));
+    }
+    let info_bytes = ct.help.and_then(|help| help.info);
+    Incoming::Packet(Arrived {
+        id,
+        flow: Flow { id: FlowId(ct_id), orig: ct.orig, reply },
+        info,
+        confirmed: ct.status & status::CONFIRMED != 0,
+        zone: ct.zone,
+        state: info_bytes.and_then(State::new).unwrap_or_else(|| State::zeroed(state_len)),
+        packet: packet.payload,
+    })
+}

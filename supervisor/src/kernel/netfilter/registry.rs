@@ -1,0 +1,110 @@
+//! The kernel's registry of user-space helpers. It is global to the machine, outlives us, and is never emptied by us: rules may
+//! refer to what is in it, and on Linux 7.x a helper deleted and made anew leaves them with a dead object.
+
+use std::path::Path;
+
+use cthelper_proto::manifest::Manifest;
+use cthelper_proto::netlink::cthelper::{self, ENABLED, Helper, Policy};
+use cthelper_proto::netlink::message::{Body, flag};
+use nix::errno::Errno;
+
+use super::socket::{Nfnl, Refusal};
+use crate::kernel::Fault;
+
+/// Every user-space helper the kernel knows.
+pub fn helpers(socket: &mut Nfnl) -> Result<Vec<Helper>, Fault> {
+    let mut found = Vec::new();
+    let dumped = socket.request(cthelper::dump, |message| {
+        if let Body::Nf { attrs, .. } = message.body
+            && let Ok(helper) = Helper::parse(attrs)
+        {
+            found.push(helper);
+        }
+    });
+    match dumped {
+        Ok(()) => Ok(found),
+        Err(refusal) => Err(explain("list the kernel's helpers", &refusal)),
+    }
+}
+
+/// The queue an earlier life of ours registered the helper with, so that a restart changes nothing for the kernel.
+pub fn queue_before(socket: &mut Nfnl, name: &str) -> Option<u16> {
+    let helper = helpers(socket).ok()?.into_iter().find(|helper| helper.name == name)?;
+    u16::try_from(helper.queue).ok().filter(|queue| *queue != 0)
+}
+
+/// Registers or updates the helper for each family of its manifest, enabled. The queue must be bound and configured already.
+pub fn enable(socket: &mut Nfnl, manifest: &Manifest, queue: u16) -> Result<(), Fault> {
+    for helper in objects(manifest, queue) {
+        let registered = socket.request(|out, seq| cthelper::register(out, seq, flag::CREATE, &helper), |_| ());
+        registered.map_err(|refusal| clash(&helper, &refusal))?;
+    }
+    Ok(())
+}
+
+/// Switches the helper on or off in the kernel; off, its connections pass as if it were not there, and are confirmed.
+pub fn set_enabled(socket: &mut Nfnl, manifest: &Manifest, enabled: bool) -> Result<(), Fault> {
+    let word = if enabled { "enable" } else { "disable" };
+    for family in manifest.families.iter() {
+        let (name, l3, l4) = (&manifest.name, u16::from(family.number()), manifest.l4.number());
+        socket
+            .request(|out, seq| cthelper::set_status(out, seq, name, l3, l4, enabled), |_| ())
+            .map_err(|refusal| explain(&format!("{word} helper {name} {family}"), &refusal))?;
+    }
+    Ok(())
+}
+
+fn objects(manifest: &Manifest, queue: u16) -> impl Iterator<Item = Helper> {
+    let classes: Vec<Policy> = manifest
+        .classes
+        .iter()
+        .map(|class| Policy {
+            name: class.name.clone().into_owned(),
+            expect_max: class.expect_max.into(),
+            timeout_secs: class.timeout_secs,
+        })
+        .collect();
+    manifest.families.iter().map(move |family| Helper {
+        name: manifest.name.clone().into_owned(),
+        family: family.number().into(),
+        l4: manifest.l4.number(),
+        queue: queue.into(),
+        classes: classes.clone(),
+        state_len: manifest.state_len.into(),
+        status: ENABLED,
+    })
+}
+
+/// The registration's refusals, which have more than one meaning.
+fn clash(helper: &Helper, refusal: &Refusal) -> Fault {
+    let name = &helper.name;
+    let module = format!("nf_conntrack_{}", name.replace('-', "_"));
+    let fault = explain(&format!("register helper {name}"), refusal);
+    match refusal.errno {
+        Errno::EBUSY | Errno::EEXIST if Path::new("/sys/module").join(&module).exists() => fault.remedy(format!(
+            "the kernel's own module {module} has this name; take it out: modprobe -r {} {module}",
+            module.replace("nf_conntrack", "nf_nat")
+        )),
+        Errno::EBUSY | Errno::EEXIST => fault.remedy(format!(
+            "a helper {name} exists with other classes or private bytes; remove its rules, then: cthelperctl nfct delete helper {name}"
+        )),
+        _ => fault,
+    }
+}
+
+/// What the subsystem's errors mean to an operator.
+fn explain(doing: &str, refusal: &Refusal) -> Fault {
+    let fault = Fault::new(doing, refusal.errno);
+    match refusal.errno {
+        Errno::EINVAL if refusal.text.is_none() => {
+            fault.remedy("the kernel has no user-space helpers: modprobe nfnetlink_cthelper (CONFIG_NF_CT_NETLINK_HELPER)")
+        }
+        Errno::EPERM => {
+            fault.remedy("helpers are registered by root of the host only (CAP_NET_ADMIN in the initial user namespace)")
+        }
+        _ => match &refusal.text {
+            Some(text) => fault.remedy(format!("the kernel says: {text}")),
+            None => fault,
+        },
+    }
+}

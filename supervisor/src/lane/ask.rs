@@ -1,0 +1,133 @@
+//! Step 2: the worker wants an expectation. Policy judges, the kernel is asked, the worker hears what was granted.
+
+use std::os::fd::AsRawFd;
+use std::time::Instant;
+
+use cthelper_policy::expect::{Announcement, Permit, judge};
+use cthelper_proto::events::{Event, Master};
+use cthelper_proto::ipc::{Answer, Ask, Expect, ExpectId, Grant, MAX_HEADER, Rule, Ticket, decode, encode};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv, send};
+
+use super::Lane;
+use super::session::OutOfTurn;
+use super::tickets::Held;
+use crate::kernel::{Denied, Kernel, Wish};
+
+/// Longest ask, bytes.
+const RECORD: usize = 2 + MAX_HEADER;
+
+/// What came over the ask channel.
+pub(super) enum Heard {
+    /// Nothing at the moment.
+    Nothing,
+    /// The worker is gone.
+    Hangup,
+    /// A message, to be admitted or not.
+    Ask(Ask),
+}
+
+/// Reads one ask without waiting.
+pub(super) fn hear(fd: &impl AsRawFd) -> Result<Heard, OutOfTurn> {
+    let mut record = [0; RECORD];
+    match recv(fd.as_raw_fd(), &mut record, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
+        Ok(0) => Ok(Heard::Hangup),
+        Ok(length) => {
+            let record = record.get(..length).ok_or_else(|| OutOfTurn(format!("an ask of {length} bytes")))?;
+            let (ask, rest) = decode(record).map_err(|error| OutOfTurn(format!("ask: {error}")))?;
+            if rest.is_empty() { Ok(Heard::Ask(ask)) } else { Err(OutOfTurn("an ask with a payload".to_owned())) }
+        }
+        Err(Errno::EAGAIN | Errno::EINTR) => Ok(Heard::Nothing),
+        Err(_) => Ok(Heard::Hangup),
+    }
+}
+
+/// Answers without waiting; a worker that does not listen for the answer to its own question is out of turn.
+pub(super) fn answer(fd: &impl AsRawFd, answer: &Answer) -> Result<(), OutOfTurn> {
+    let record = encode(answer).map_err(|error| OutOfTurn(format!("answer: {error}")))?;
+    match send(fd.as_raw_fd(), &record, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+        Ok(_) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()), // the hang-up is seen on its own
+        Err(error) => Err(OutOfTurn(format!("does not take the answer to its ask: {error}"))),
+    }
+}
+
+impl<K: Kernel> Lane<K> {
+    /// The answer to `Expect`.
+    pub(super) fn expect(&mut self, ticket: Ticket, expect: &Expect) -> Result<Answer, OutOfTurn> {
+        let now = Instant::now();
+        let Some(held) = self.tickets.with_worker(ticket) else {
+            return Err(OutOfTurn(format!("Expect for ticket {} that it does not hold", ticket.0)));
+        };
+        if let Some(grant) = self.flows.granted_before(held, expect) {
+            return Ok(Answer::Granted(grant));
+        }
+        let class = self.served.as_ref().and_then(|manifest| manifest.classes.get(usize::from(expect.class)));
+        let said = Announcement { class, flow: &held.flow, dir: held.info.dir(), before: held.asks, expect };
+        held.asks = held.asks.saturating_add(1);
+        let verdict = self.judge.judge(&said, now).and_then(|permit| {
+            let first = self.flows.port_before(held, expect);
+            let port = ask_kernel(&mut self.kernel, held, &permit, first, self.setup.name())?;
+            self.granted = self.granted.wrapping_add(1);
+            Ok(Grant { id: ExpectId(self.granted), addr: permit.dst, port })
+        });
+        match verdict {
+            Ok(grant) => {
+                self.flows.granted(held, expect, grant, now);
+                self.counters.expectations += 1;
+                Ok(Answer::Granted(grant))
+            }
+            Err(rule) => {
+                let master = Master::from(&held.flow.orig);
+                self.refuse(rule, master, Some(expect));
+                Ok(Answer::Refused(rule))
+            }
+        }
+    }
+
+    /// The answer to `Withdraw`.
+    pub(super) fn withdraw(&mut self, ticket: Ticket, id: ExpectId) -> Result<Answer, OutOfTurn> {
+        let Some(held) = self.tickets.with_worker(ticket) else {
+            return Err(OutOfTurn(format!("Withdraw for ticket {} that it does not hold", ticket.0)));
+        };
+        if let Some((expect, grant, dir)) = self.flows.withdraw(held, id) {
+            let class = self.served.as_ref().and_then(|manifest| manifest.classes.get(usize::from(expect.class)));
+            if let Ok(permit) = judge(self.judge.rules(), class, &held.flow, dir, &expect) {
+                self.kernel.withdraw(&Wish { flow: &held.flow, zone: held.zone, permit: &permit, port: grant.port });
+            }
+        }
+        Ok(Answer::Gone)
+    }
+
+    /// Counts and audits a refusal.
+    pub(super) fn refuse(&mut self, rule: Rule, master: Master, expect: Option<&Expect>) {
+        self.counters.refused(rule);
+        self.audit.write(Event::ExpectationRefused {
+            helper: self.setup.name().to_owned(),
+            rule: rule.name().to_owned(),
+            master,
+            dst: expect.map(|expect| expect.dst),
+            dport: expect.map(|expect| expect.dport),
+        });
+    }
+}
+
+/// Asks the kernel; under NAT, port after port until one is free. Returns the port that was agreed on.
+fn ask_kernel<K: Kernel>(kernel: &mut K, held: &Held, permit: &Permit, first: Option<u16>, helper: &str) -> Result<u16, Rule> {
+    if !held.confirmed {
+        return Err(Rule::Unconfirmed);
+    }
+    let seed = u64::from(held.flow.id.0);
+    for port in first.into_iter().chain(permit.ports(seed)) {
+        match kernel.expect(&Wish { flow: &held.flow, zone: held.zone, permit, port }) {
+            Ok(()) => return Ok(port),
+            Err(Denied::Busy) => {}
+            Err(Denied::TableFull) => return Err(Rule::TableFull),
+            Err(Denied::Gone) => return Err(Rule::Unconfirmed),
+            Err(Denied::Other(errno)) => {
+                tracing::warn!(helper, %errno, "the kernel refuses an expectation");
+                return Err(Rule::Kernel);
+            }
+        }
+    }
+    Err(Rule::NoPortFree)
+}

@@ -1,0 +1,85 @@
+//! Step 1: kernel → ticket. A packet without payload, or of a kind the helper is not for, never crosses to the worker.
+
+use std::ops::Range;
+
+use cthelper_proto::Malformed;
+use cthelper_proto::ipc::Segment;
+use cthelper_proto::packet::{Transport, dissect};
+use cthelper_proto::types::L4;
+
+use super::Lane;
+use super::tickets::Held;
+use crate::kernel::{Arrived, Fault, Incoming, Intake, Kernel, Received};
+
+/// What of a packet concerns a helper.
+struct Payload {
+    at: Range<usize>,
+    tcp: Option<Segment>,
+}
+
+/// The part of a packet that a helper for `l4` may see; `None` if there is none: no payload, another protocol (an ICMP error of
+/// the flow is queued too), a fragment.
+fn payload(packet: &[u8], l4: L4) -> Result<Option<Payload>, Malformed> {
+    let dissected = dissect(packet)?;
+    let tcp = match (&dissected.transport, l4) {
+        (Transport::Tcp(tcp), L4::Tcp) => Some(Segment { seq: tcp.payload_seq(), last: tcp.is_fin() || tcp.is_rst() }),
+        (Transport::Udp(_), L4::Udp) => None,
+        _ => return Ok(None),
+    };
+    let at = dissected.payload_at..dissected.payload_at + dissected.payload.len();
+    Ok((!at.is_empty()).then_some(Payload { at, tcp }))
+}
+
+impl<K: Kernel> Lane<K> {
+    /// Takes what the window has room for; with `helped` off, everything passes without the helper.
+    pub(super) fn intake(&mut self, helped: bool) -> Result<Received, Fault> {
+        let room = super::WINDOW.saturating_sub(self.tickets.held());
+        let Self { kernel, tickets, flows, counters, setup, l4, blame, .. } = self;
+        kernel.receive(room, &mut |incoming| {
+            counters.packets += 1;
+            let arrived = match incoming {
+                Incoming::Packet(arrived) if helped && !blame.is_left_alone(arrived.flow.id) => arrived,
+                Incoming::Packet(_) => return pass(counters),
+                Incoming::Stray(_, malformed) => {
+                    counters.trouble("stray-packet");
+                    tracing::debug!(helper = %setup.name(), %malformed, "a packet of the queue is not understood and passes");
+                    return pass(counters);
+                }
+            };
+            match payload(arrived.packet, *l4) {
+                Ok(Some(payload)) => {
+                    let held = hold(tickets, flows, &arrived, payload);
+                    tickets.wait(held);
+                    Intake::Held
+                }
+                Ok(None) => pass(counters),
+                Err(malformed) => {
+                    counters.malformed(malformed.0);
+                    pass(counters)
+                }
+            }
+        })
+    }
+}
+
+fn pass(counters: &mut super::counters::Counters) -> Intake {
+    counters.verdicts += 1;
+    Intake::Accept
+}
+
+fn hold(tickets: &mut super::Tickets, flows: &super::Flows, arrived: &Arrived<'_>, payload: Payload) -> Held {
+    Held {
+        ticket: tickets.issue(),
+        id: arrived.id,
+        flow: arrived.flow,
+        info: arrived.info,
+        zone: arrived.zone,
+        confirmed: arrived.confirmed,
+        state: flows.state(&arrived.flow, arrived.state),
+        tcp: payload.tcp,
+        packet: tickets.buffer(arrived.packet),
+        payload: payload.at,
+        asks: 0,
+        deadline: None,
+    }
+}

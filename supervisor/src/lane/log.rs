@@ -1,0 +1,43 @@
+//! A worker's last words: the tail of its stderr, bounded, escaped when shown.
+
+use std::collections::VecDeque;
+
+/// Bytes kept.
+const TAIL: usize = 4096;
+
+/// The end of what was written.
+#[derive(Debug, Default)]
+pub(super) struct Tail {
+    bytes: VecDeque<u8>,
+}
+
+impl Tail {
+    /// Adds what was read.
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend(bytes);
+        let excess = self.bytes.len().saturating_sub(TAIL);
+        self.bytes.drain(..excess);
+    }
+
+    /// Printable, with control characters and other bytes escaped.
+    pub(super) fn escaped(&self) -> String {
+        let (front, back) = self.bytes.as_slices();
+        let text = format!("{}{}", front.escape_ascii(), back.escape_ascii());
+        text.trim_end_matches("\\n").to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_is_kept_and_nothing_reaches_a_terminal_raw() {
+        let mut tail = Tail::default();
+        tail.push(&[b'x'; 10_000]);
+        tail.push(b"\x1b[2Jend\n");
+        let text = tail.escaped();
+        assert!(text.len() <= 4096 + 8);
+        assert!(text.ends_with("\\x1b[2Jend"));
+    }
+}

@@ -1,0 +1,247 @@
+//! A lane: one kernel queue, one helper, one thread, one worker at a time. The files stand in the order a packet meets them:
+//! [`intake`] → [`records`] to the worker → [`ask`] → [`release`]; [`tickets`] and [`flows`] are what is remembered meanwhile,
+//! [`session`] is the worker's life, [`mourn`] its end.
+//!
+//! A lane waits for its queue, its worker, a deadline and the operator, in one `poll`; nobody on it waits for anybody else.
+
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use cthelper_policy::config::HelperConfig;
+use cthelper_policy::expect::Judge;
+use cthelper_policy::restart::{Blame, Policy, Restart};
+use cthelper_proto::ctl::LaneState;
+use cthelper_proto::manifest::Manifest;
+use cthelper_proto::types::L4;
+use nix::errno::Errno;
+use nix::sys::eventfd::EventFd;
+
+use crate::audit::Audit;
+use crate::kernel::{Fault, Kernel};
+use crate::quarantine::Quarantine;
+use crate::spawn::Recipe;
+
+mod ask;
+mod counters;
+mod flows;
+mod intake;
+mod log;
+mod mourn;
+mod order;
+mod records;
+mod release;
+mod session;
+mod tickets;
+mod wait;
+mod worker;
+
+use counters::Counters;
+use flows::Flows;
+pub use order::{Command, Handle};
+use records::Records;
+use session::{Phase, Session};
+use tickets::Tickets;
+use wait::Ready;
+use worker::Stop;
+
+/// Packets a lane holds at once; above it they wait in the kernel's queue, which passes what it has no room for.
+/// 512: a burst of that many crosses without waiting, and at 1500 bytes each they are 0.8 MB.
+const WINDOW: usize = 512;
+/// How long a launcher and a worker may take until `Ready`. Emulated machines need 0.3 s.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// How long packets wait in the kernel for the next worker before they pass without the helper.
+const HOLD: Duration = Duration::from_millis(1500);
+
+/// What a lane is set up with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What the operator set.
+    pub config: HelperConfig,
+    /// How its workers are made.
+    pub recipe: Recipe,
+    /// When and how often they are replaced.
+    pub restart: Policy,
+}
+
+impl Setup {
+    fn name(&self) -> &str {
+        &self.config.name
+    }
+}
+
+/// Why a lane is over.
+#[derive(Debug)]
+pub enum Ended {
+    /// It was told to stop, or the capture is at its end.
+    Orderly,
+    /// It never got so far as to serve.
+    NotStarted(String),
+    /// The kernel side failed for good.
+    Fault(Fault),
+}
+
+/// Carries the packets of one helper: kernel → worker → kernel.
+pub struct Lane<K> {
+    kernel: K,
+    setup: Setup,
+    l4: L4,
+    orders: Receiver<Command>,
+    wake: Arc<EventFd>,
+    audit: Audit,
+    quarantine: Quarantine,
+    session: Option<Session>,
+    /// What the first worker said of itself; later ones must say the same.
+    pinned: Option<Manifest>,
+    /// The same with the operator's limits in it: what is registered and judged by.
+    served: Option<Manifest>,
+    generation: u64,
+    state: LaneState,
+    started: bool,
+    stopping: bool,
+    drained: bool,
+    next_spawn: Option<Instant>,
+    down_since: Instant,
+    tickets: Tickets,
+    flows: Flows,
+    records: Records,
+    judge: Judge,
+    restart: Restart,
+    blame: Blame,
+    counters: Counters,
+    granted: u32,
+    edited: Vec<u8>,
+}
+
+impl<K: Kernel> Lane<K> {
+    /// A lane that has not started; returns the handle the control side keeps.
+    pub fn new(kernel: K, setup: Setup, audit: Audit, quarantine: Quarantine) -> Result<(Self, Handle), Errno> {
+        let (handle, orders, wake) = Handle::new(setup.name())?;
+        let now = Instant::now();
+        let lane = Self {
+            kernel,
+            judge: Judge::new(setup.config.rules),
+            restart: Restart::new(setup.restart),
+            setup,
+            l4: L4::Tcp,
+            orders,
+            wake,
+            audit,
+            quarantine,
+            session: None,
+            pinned: None,
+            served: None,
+            generation: 0,
+            state: LaneState::Restarting,
+            started: false,
+            stopping: false,
+            drained: false,
+            next_spawn: Some(now),
+            down_since: now,
+            tickets: Tickets::default(),
+            flows: Flows::default(),
+            records: Records::default(),
+            blame: Blame::default(),
+            counters: Counters::default(),
+            granted: 0,
+            edited: Vec::new(),
+        };
+        Ok((lane, handle))
+    }
+
+    /// Serves until told to stop, and leaves nothing behind that would hold packets up. `on_start` is called once, when the first worker is verified and the kernel sends packets.
+    pub fn run(&mut self, on_start: impl FnMut(&Manifest)) -> Ended {
+        let ended = self.turns(on_start);
+        if let (true, Ended::Fault(_)) = (self.started, &ended) {
+            // An enabled helper without a listener is worse than none: new connections would not be confirmed.
+            let _ = self.kernel.enable(false);
+        }
+        ended
+    }
+
+    fn turns(&mut self, mut on_start: impl FnMut(&Manifest)) -> Ended {
+        let mut announced = false;
+        loop {
+            let now = Instant::now();
+            if self.next_spawn.is_some_and(|at| at <= now)
+                && let Err(reason) = self.spawn(now)
+            {
+                return Ended::NotStarted(reason);
+            }
+            let ready = match self.wait(now) {
+                Ok(ready) => ready,
+                Err(errno) => return Ended::Fault(Fault::new("poll", errno)),
+            };
+            if let Err(ended) = self.turn(ready) {
+                return ended;
+            }
+            if let (true, false, Some(manifest)) = (self.started, announced, &self.served) {
+                on_start(manifest);
+                announced = true;
+            }
+            if self.is_over() {
+                return Ended::Orderly;
+            }
+        }
+    }
+
+    /// One turn: whatever is ready, in the order that keeps packets moving.
+    fn turn(&mut self, ready: Ready) -> Result<(), Ended> {
+        self.obey()?;
+        if ready.log {
+            self.read_log();
+        }
+        let told = if ready.asks { self.listen() } else { Ok(true) };
+        let said = if ready.packets { self.read_verdicts() } else { Ok(true) };
+        match (told, said) {
+            (Err(Stop::Ended(ended)), _) => return Err(ended),
+            (Err(Stop::OutOfTurn(why)), _) | (_, Err(why)) => self.worker_ended(mourn::Cause::OutOfTurn(why))?,
+            (Ok(false), _) | (_, Ok(false)) => self.worker_ended(mourn::Cause::Hangup)?,
+            (Ok(true), Ok(true)) if ready.hangup => self.worker_ended(mourn::Cause::Hangup)?,
+            _ => {}
+        }
+        if ready.queue {
+            self.take_packets().map_err(Ended::Fault)?;
+        }
+        self.send_packets()?;
+        self.check_deadlines()?;
+        if let Err(fault) = self.kernel.flush() {
+            self.counters.trouble("flush");
+            tracing::warn!(helper = %self.setup.name(), %fault, "verdicts could not be sent");
+        }
+        Ok(())
+    }
+
+    fn is_serving(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.phase == Phase::Serving)
+    }
+
+    /// Whether the next worker is worth waiting for with packets in hand.
+    fn is_holding(&self, now: Instant) -> bool {
+        self.state == LaneState::Restarting && now.saturating_duration_since(self.down_since) < HOLD
+    }
+
+    fn is_over(&self) -> bool {
+        self.drained && self.tickets.held() == 0
+    }
+
+    /// Takes packets in. Without a worker, and past the time worth waiting for one, they pass without the helper.
+    fn take_packets(&mut self) -> Result<(), Fault> {
+        let helped = self.is_serving() || self.is_holding(Instant::now());
+        match self.intake(helped) {
+            Ok(received) => {
+                if received.drained {
+                    self.flows.queue_drained();
+                    self.drained |= self.stopping;
+                }
+                self.drained |= received.ended;
+                Ok(())
+            }
+            Err(Fault { errno: Errno::ENOBUFS, .. }) => {
+                self.counters.trouble("enobufs");
+                Ok(())
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The operator's orders to a lane, and the handle the control side gives them through.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Instant;
+
+use cthelper_proto::ctl::{HelperStatus, LaneState, WorkerStatus};
+use cthelper_proto::events::Event;
+use nix::errno::Errno;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::oneshot;
+
+use super::mourn::Cause;
+use super::session::Phase;
+use super::{Ended, Lane};
+use crate::kernel::{Fault, Kernel};
+
+/// What the operator wants of a lane; each is answered.
+#[derive(Debug)]
+pub enum Command {
+    /// How are you?
+    Status(oneshot::Sender<HelperStatus>),
+    /// Another worker, please; closes an open circuit.
+    Restart(oneshot::Sender<Result<(), String>>),
+    /// Let the kernel send packets again.
+    Enable(oneshot::Sender<Result<(), String>>),
+    /// Let packets pass without the helper.
+    Disable(oneshot::Sender<Result<(), String>>),
+    /// Disable in the kernel, answer what is queued, end.
+    Stop,
+}
+
+/// The control side's end of a lane.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    /// The helper's name.
+    pub name: String,
+    orders: Sender<Command>,
+    wake: Arc<EventFd>,
+}
+
+impl Handle {
+    pub(super) fn new(name: &str) -> Result<(Self, Receiver<Command>, Arc<EventFd>), Errno> {
+        let (orders, receiver) = channel();
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+        Ok((Self { name: name.to_owned(), orders, wake: wake.clone() }, receiver, wake))
+    }
+
+    /// Gives an order; `false` when the lane is over.
+    pub fn order(&self, command: Command) -> bool {
+        self.orders.send(command).is_ok() && self.wake.write(1).is_ok()
+    }
+}
+
+impl<K: Kernel> Lane<K> {
+    /// Does what has been ordered since the last turn.
+    pub(super) fn obey(&mut self) -> Result<(), Ended> {
+        let _ = nix::unistd::read(self.wake.as_fd(), &mut [0; 8]); // level back to zero; empty is fine
+        while let Ok(command) = self.orders.try_recv() {
+            match command {
+                Command::Status(answer) => drop(answer.send(self.status())),
+                Command::Restart(answer) => {
+                    let done = self.restart_worker()?;
+                    drop(answer.send(done.map_err(|fault| fault.to_string())));
+                }
+                Command::Enable(answer) => {
+                    let done = self.restart_if_down();
+                    drop(answer.send(done.map_err(|fault| fault.to_string())));
+                }
+                Command::Disable(answer) => {
+                    let done = self.kernel.enable(false);
+                    if done.is_ok() {
+                        self.state = LaneState::Disabled;
+                    }
+                    drop(answer.send(done.map_err(|fault| fault.to_string())));
+                }
+                Command::Stop => self.stop(),
+            }
+        }
+        Ok(())
+    }
+
+    fn restart_worker(&mut self) -> Result<Result<(), Fault>, Ended> {
+        self.worker_ended(Cause::Replaced)?;
+        Ok(self.restart_if_down())
+    }
+
+    /// Closes the circuit: the kernel sends packets again, and a worker is there or on its way.
+    fn restart_if_down(&mut self) -> Result<(), Fault> {
+        if matches!(self.state, LaneState::Tripped | LaneState::Disabled) {
+            self.restart.reset();
+            self.kernel.enable(true)?;
+            self.audit.write(Event::CircuitClosed { helper: self.setup.name().to_owned() });
+        }
+        if self.is_serving() {
+            self.state = LaneState::Serving;
+        } else {
+            self.state = LaneState::Restarting;
+            self.down_since = Instant::now();
+            if self.session.is_none() && self.next_spawn.is_none() {
+                self.next_spawn = Some(self.down_since);
+            }
+        }
+        Ok(())
+    }
+
+    /// Disable first, so that the kernel sends no more; then what is queued is served; then the lane is over.
+    fn stop(&mut self) {
+        self.stopping = true;
+        if self.started {
+            if let Err(fault) = self.kernel.enable(false) {
+                tracing::warn!(helper = %self.setup.name(), %fault, "the helper could not be disabled; new connections will not be confirmed");
+            }
+        } else {
+            self.drained = true;
+        }
+    }
+
+    fn status(&self) -> HelperStatus {
+        let count = |name: &dyn std::fmt::Display, n: u64| (name.to_string(), n);
+        let manifest = self.served.as_ref();
+        HelperStatus {
+            name: self.setup.name().to_owned(),
+            l4: self.l4,
+            families: manifest.map_or_else(Vec::new, |manifest| manifest.families.to_vec()),
+            queue: self.kernel.queue(),
+            state: self.state,
+            on_down: "pass".to_owned(),
+            packets: self.counters.packets,
+            verdicts: self.counters.verdicts,
+            expectations: self.counters.expectations,
+            refused: self.counters.refused.iter().map(|(rule, n)| count(&rule.name(), *n)).collect(),
+            malformed: self.counters.malformed.clone(),
+            trouble: self
+                .counters
+                .trouble
+                .iter()
+                .map(|(k, n)| (*k, *n))
+                .chain(self.kernel.trouble())
+                .map(|(k, n)| count(&k, n))
+                .collect(),
+            restarts: self.counters.restarts,
+            workers: self
+                .session
+                .iter()
+                .filter(|session| session.phase == Phase::Serving)
+                .map(|session| self.worker(session))
+                .collect(),
+        }
+    }
+
+    fn worker(&self, session: &super::session::Session) -> WorkerStatus {
+        WorkerStatus {
+            pid: session.spawned.pid(),
+            uid: self.setup.recipe.identity.uid,
+            generation: session.generation,
+            spare: false,
+            landlock: session.landlock.to_string(),
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Step 3: worker → kernel. Edits become a packet, new private bytes become a minimal conntrack attribute, the rest is accepted.
+
+use std::time::Instant;
+
+use cthelper_proto::events::Master;
+use cthelper_proto::ipc::{FromWorker, Rule, Ruling, Verdict, decode};
+use cthelper_proto::packet::edit::{Applied, EditError, apply};
+use cthelper_proto::types::{L4, State};
+
+use super::Lane;
+use super::session::OutOfTurn;
+use super::tickets::Held;
+use crate::kernel::{Change, Kernel, Release};
+
+/// What is wrong with the edits of a verdict.
+enum Unfit {
+    /// The worker lies or errs: its end.
+    Lie(OutOfTurn),
+    /// Possible, but not allowed here: the packet passes as it came.
+    Refused(Rule),
+}
+
+impl<K: Kernel> Lane<K> {
+    /// Handles one record of the packet channel.
+    pub(super) fn verdict(&mut self, record: &[u8]) -> Result<(), OutOfTurn> {
+        let (message, rest) = decode(record).map_err(|error| OutOfTurn(format!("verdict: {error}")))?;
+        if !rest.is_empty() {
+            return Err(OutOfTurn("a verdict with a payload".to_owned()));
+        }
+        let FromWorker::Verdict(verdict) = message;
+        let held = self
+            .tickets
+            .take(verdict.ticket)
+            .ok_or_else(|| OutOfTurn(format!("verdict for ticket {} that it does not hold", verdict.ticket.0)))?;
+        if let Some(field) = &verdict.malformed {
+            self.counters.malformed(field);
+        }
+        let outcome = self.settle(&held, &verdict);
+        if outcome.is_err() {
+            self.release(&held, Release::Accept);
+        }
+        self.tickets.recycle(held);
+        outcome
+    }
+
+    fn settle(&mut self, held: &Held, verdict: &Verdict) -> Result<(), OutOfTurn> {
+        let state = self.new_state(held, verdict)?;
+        if verdict.ruling == Ruling::Resend {
+            let release = if self.may_resend(held) { Release::Drop } else { Release::Accept };
+            self.release(held, release);
+            return Ok(());
+        }
+        let mut packet = std::mem::take(&mut self.edited);
+        let applied = match edit(held, verdict, self.l4, &mut packet) {
+            Ok(applied) => applied,
+            Err(Unfit::Lie(lie)) => return Err(lie),
+            Err(Unfit::Refused(rule)) => {
+                self.refuse(rule, Master::from(&held.flow.orig), None);
+                None
+            }
+        };
+        if applied.is_none() && state.is_none() {
+            self.release(held, Release::Accept);
+        } else {
+            self.release(
+                held,
+                Release::Change(Change {
+                    flow: &held.flow,
+                    zone: held.zone,
+                    dir: held.info.dir(),
+                    packet: applied.as_ref().map(|_| packet.as_slice()),
+                    grown: applied.map_or(0, |applied| applied.grown),
+                    seq: held.tcp.map_or(0, |segment| segment.seq),
+                    state,
+                }),
+            );
+        }
+        self.edited = packet;
+        if let Some(state) = state {
+            self.flows.released(&held.flow, state, Instant::now());
+            self.tickets.state_changed(&held.flow, state);
+        }
+        Ok(())
+    }
+
+    /// The private bytes a verdict brings, if they differ from what the kernel has.
+    fn new_state(&self, held: &Held, verdict: &Verdict) -> Result<Option<State>, OutOfTurn> {
+        match verdict.state {
+            Some(state) if state.as_bytes().len() != held.state.as_bytes().len() => {
+                Err(OutOfTurn("private bytes of another length than its manifest says".to_owned()))
+            }
+            Some(state) if state != held.state => Ok(Some(state)),
+            _ => Ok(None),
+        }
+    }
+
+    /// TCP under NAT only, and a few times per segment.
+    fn may_resend(&mut self, held: &Held) -> bool {
+        let may = held.tcp.is_some() && held.flow.is_translated() && self.flows.may_resend(held, Instant::now());
+        if !may {
+            self.refuse(Rule::ResendLimit, Master::from(&held.flow.orig), None);
+        }
+        may
+    }
+
+    /// Gives a packet back. What the kernel cannot do is counted; the packet itself is then accepted by the kernel side.
+    pub(super) fn release(&mut self, held: &Held, release: Release<'_>) {
+        self.counters.verdicts += 1;
+        if let Err(fault) = self.kernel.release(held.id, release) {
+            self.counters.trouble("release");
+            tracing::warn!(helper = %self.setup.name(), %fault, "a packet could not be given back as the helper wanted");
+        }
+    }
+}
+
+/// The edited packet in `out`; `None` if there are no edits.
+fn edit(held: &Held, verdict: &Verdict, l4: L4, out: &mut Vec<u8>) -> Result<Option<Applied>, Unfit> {
+    if verdict.edits.is_empty() {
+        return Ok(None);
+    }
+    let applied = apply(&held.packet, &verdict.edits, out).map_err(|error| match error {
+        EditError::TooLarge => Unfit::Refused(Rule::TooLarge),
+        error => Unfit::Lie(OutOfTurn(format!("edits: {error}"))),
+    })?;
+    if applied.grown != 0 && l4 == L4::Tcp && !held.flow.is_translated() {
+        return Err(Unfit::Refused(Rule::LengthWithoutNat));
+    }
+    Ok(Some(applied))
+}

@@ -1,0 +1,96 @@
+//! One worker's life with us: what it may say now, and the end of whoever says anything else.
+
+use std::fmt;
+use std::time::Instant;
+
+use cthelper_policy::verify::{Deviation, Expected, verify};
+use cthelper_proto::ipc::{self, Ask, Enforcement};
+use cthelper_proto::manifest::Manifest;
+
+use crate::spawn::Spawned;
+
+/// How far a worker has come. It gets packets in `Serving` only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The launcher puts the confinement around itself.
+    Launching,
+    /// The worker has started and has not introduced itself.
+    Greeting,
+    /// It closes the last doors behind itself.
+    Confining,
+    /// Verified; packets flow.
+    Serving,
+}
+
+/// A worker said something its phase does not allow, or does not keep to the protocol. Fatal for it, not for us.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct OutOfTurn(pub(super) String);
+
+impl fmt::Display for OutOfTurn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A worker and what we know of it.
+pub(super) struct Session {
+    pub(super) spawned: Spawned,
+    pub(super) phase: Phase,
+    pub(super) generation: u64,
+    pub(super) since: Instant,
+    pub(super) packets: u64,
+    pub(super) landlock: Enforcement,
+    pub(super) own_network: bool,
+    pub(super) filters: u32,
+    pub(super) log: super::log::Tail,
+}
+
+impl Session {
+    pub(super) fn new(spawned: Spawned, generation: u64, now: Instant) -> Self {
+        Self {
+            spawned,
+            phase: Phase::Launching,
+            generation,
+            since: now,
+            packets: 0,
+            landlock: Enforcement::None,
+            own_network: false,
+            filters: 0,
+            log: super::log::Tail::default(),
+        }
+    }
+
+    /// Whether `ask` may be said now; moves on to the next phase. The table is the protocol's whole grammar.
+    pub(super) fn admit(&mut self, ask: &Ask) -> Result<(), OutOfTurn> {
+        self.phase = match (self.phase, ask) {
+            (Phase::Launching, Ask::Launched(_)) => Phase::Greeting,
+            (Phase::Greeting, Ask::Hello(..)) => Phase::Confining,
+            (Phase::Confining, Ask::Ready(_)) => Phase::Serving,
+            (Phase::Serving, Ask::Expect(..) | Ask::Withdraw(..)) => Phase::Serving,
+            (phase, ask) => return Err(OutOfTurn(format!("{} while {phase:?}", ask.name()))),
+        };
+        Ok(())
+    }
+
+    /// Checks an introduction against the protocol, the kernel's limits, and what was said by earlier workers of the lane.
+    pub(super) fn greet(version: u16, manifest: &Manifest, name: &str, pinned: Option<&Manifest>) -> Result<(), OutOfTurn> {
+        if version != ipc::VERSION {
+            return Err(OutOfTurn(format!("protocol version {version}, ours is {}", ipc::VERSION)));
+        }
+        manifest.check().map_err(|bad| OutOfTurn(format!("manifest: {}", bad.0)))?;
+        if manifest.name != name {
+            return Err(OutOfTurn("manifest of another helper".to_owned()));
+        }
+        match pinned {
+            Some(pinned) if pinned != manifest => Err(OutOfTurn("a manifest that differs from the pinned one".to_owned())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads what the kernel says of the process and compares it with what a worker must be.
+    pub(super) fn verify(&mut self, expected: &Expected) -> Result<(), Deviation> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.spawned.pid())).unwrap_or_default();
+        self.filters = verify(&text, expected)?.seccomp_filters;
+        Ok(())
+    }
+}

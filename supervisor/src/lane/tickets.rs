@@ -1,0 +1,146 @@
+//! Packets between intake and release. A ticket is answered exactly once: by the worker's verdict, or by giving up.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::time::Instant;
+
+use cthelper_proto::ipc::{Segment, Ticket};
+use cthelper_proto::types::{CtInfo, Flow, State};
+
+use crate::kernel::PacketId;
+
+/// A packet that is waiting for a worker, or with one.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) ticket: Ticket,
+    pub(super) id: PacketId,
+    pub(super) flow: Flow,
+    pub(super) info: CtInfo,
+    pub(super) zone: u16,
+    pub(super) confirmed: bool,
+    /// The newest private bytes known for the flow.
+    pub(super) state: State,
+    pub(super) tcp: Option<Segment>,
+    pub(super) packet: Vec<u8>,
+    /// Where the application payload lies in `packet`.
+    pub(super) payload: Range<usize>,
+    /// Expectations asked for while it was in the worker's hands.
+    pub(super) asks: u8,
+    /// By when the worker must have answered; set when it is sent.
+    pub(super) deadline: Option<Instant>,
+}
+
+impl Held {
+    pub(super) fn payload(&self) -> &[u8] {
+        self.packet.get(self.payload.clone()).unwrap_or_default()
+    }
+}
+
+/// The packets of one lane, in the order they came. Those in flight come before those that wait.
+#[derive(Debug, Default)]
+pub(super) struct Tickets {
+    issued: u64,
+    in_flight: VecDeque<Held>,
+    waiting: VecDeque<Held>,
+    /// Buffers of packets that are gone, to be filled again.
+    spare: Vec<Vec<u8>>,
+}
+
+/// Buffers kept for reuse; more would only be memory.
+const SPARE_BUFFERS: usize = 64;
+
+impl Tickets {
+    pub(super) fn issue(&mut self) -> Ticket {
+        self.issued += 1;
+        Ticket(self.issued)
+    }
+
+    pub(super) fn buffer(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut buffer = self.spare.pop().unwrap_or_default();
+        buffer.clear();
+        buffer.extend_from_slice(bytes);
+        buffer
+    }
+
+    pub(super) fn recycle(&mut self, held: Held) {
+        if self.spare.len() < SPARE_BUFFERS {
+            self.spare.push(held.packet);
+        }
+    }
+
+    pub(super) fn wait(&mut self, held: Held) {
+        self.waiting.push_back(held);
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.in_flight.len() + self.waiting.len()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight.len()
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The next `count` packets to send, oldest first.
+    pub(super) fn next_to_send(&self, count: usize) -> impl Iterator<Item = &Held> {
+        self.waiting.iter().take(count)
+    }
+
+    /// Whether a packet of the flow is with the worker.
+    pub(super) fn flow_in_flight(&self, flow: &Flow) -> bool {
+        self.in_flight.iter().any(|held| held.flow == *flow)
+    }
+
+    /// The first `count` waiting packets are with the worker now.
+    pub(super) fn sent(&mut self, count: usize, deadline: Instant) {
+        for mut held in self.waiting.drain(..count.min(self.waiting.len())) {
+            held.deadline = Some(deadline);
+            held.asks = 0;
+            self.in_flight.push_back(held);
+        }
+    }
+
+    /// The packet with this ticket, if the worker holds it.
+    pub(super) fn with_worker(&mut self, ticket: Ticket) -> Option<&mut Held> {
+        let at = self.in_flight.binary_search_by_key(&ticket, |held| held.ticket).ok()?;
+        self.in_flight.get_mut(at)
+    }
+
+    /// Takes the packet with this ticket from the worker.
+    pub(super) fn take(&mut self, ticket: Ticket) -> Option<Held> {
+        let at = self.in_flight.binary_search_by_key(&ticket, |held| held.ticket).ok()?;
+        self.in_flight.remove(at)
+    }
+
+    /// By when the oldest packet with the worker must be answered.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.in_flight.front().and_then(|held| held.deadline)
+    }
+
+    /// The packet the worker was on when it died: the oldest it has not answered.
+    pub(super) fn in_hand(&mut self) -> Option<Held> {
+        self.in_flight.pop_front()
+    }
+
+    /// Everything the worker still held waits again, in order, for the next one.
+    pub(super) fn send_again(&mut self) {
+        while let Some(held) = self.in_flight.pop_back() {
+            self.waiting.push_front(held);
+        }
+    }
+
+    /// Everything that waits, oldest first, to be passed without the helper.
+    pub(super) fn drain_waiting(&mut self) -> impl Iterator<Item = Held> + '_ {
+        self.waiting.drain(..)
+    }
+
+    /// A release has changed the flow's private bytes: later packets carry a snapshot that is stale now.
+    pub(super) fn state_changed(&mut self, flow: &Flow, state: State) {
+        for held in self.in_flight.iter_mut().chain(self.waiting.iter_mut()).filter(|held| held.flow == *flow) {
+            held.state = state;
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What passes between a lane and its worker: packets and verdicts on one channel, asks and answers on the other.
+
+use std::os::fd::AsFd;
+use std::time::Instant;
+
+use cthelper_proto::ctl::LaneState;
+use cthelper_proto::events::Event;
+use cthelper_proto::ipc::{Answer, Ask, Enforcement, PacketHeader, ToWorker};
+use cthelper_proto::manifest::Manifest;
+use cthelper_proto::types::Flow;
+use nix::errno::Errno;
+
+use super::ask::{self, Heard};
+use super::session::{OutOfTurn, Phase, Session};
+use super::{Ended, Lane, mourn, records};
+use crate::kernel::Kernel;
+
+/// Why a turn does not go on.
+pub(super) enum Stop {
+    /// The worker's fault: its end.
+    OutOfTurn(OutOfTurn),
+    /// The lane's end.
+    Ended(Ended),
+}
+
+impl From<OutOfTurn> for Stop {
+    fn from(why: OutOfTurn) -> Self {
+        Self::OutOfTurn(why)
+    }
+}
+
+impl<K: Kernel> Lane<K> {
+    /// Sends waiting packets to the worker, as many as its channel takes.
+    pub(super) fn send_packets(&mut self) -> Result<(), Ended> {
+        let Some(session) = self.session.as_ref().filter(|session| session.phase == Phase::Serving) else { return Ok(()) };
+        while self.tickets.is_waiting() {
+            let mut batch: Vec<Flow> = Vec::with_capacity(records::BATCH);
+            let tickets = &self.tickets;
+            let messages = tickets.next_to_send(records::BATCH).map(|held| {
+                let follows = batch.contains(&held.flow) || tickets.flow_in_flight(&held.flow);
+                batch.push(held.flow);
+                let header = PacketHeader {
+                    ticket: held.ticket,
+                    flow: held.flow,
+                    info: held.info,
+                    state: (!follows).then_some(held.state),
+                    tcp: held.tcp,
+                };
+                (ToWorker::Packet(header), held.payload())
+            });
+            match self.records.send(session.spawned.packets.as_fd(), messages) {
+                Ok(0) => break,
+                Ok(sent) => self.tickets.sent(sent, Instant::now() + self.setup.config.deadline),
+                Err(_) => return self.worker_ended(mourn::Cause::Hangup),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads verdicts; `Ok(false)` = the worker has hung up.
+    pub(super) fn read_verdicts(&mut self) -> Result<bool, OutOfTurn> {
+        let Some(mut session) = self.session.take() else { return Ok(true) };
+        let mut records = std::mem::take(&mut self.records);
+        let serving = session.phase == Phase::Serving;
+        let mut outcome = Ok(());
+        let received = records.receive(session.spawned.packets.as_fd(), |record| {
+            if outcome.is_ok() {
+                session.packets += 1;
+                outcome = if serving { self.verdict(record) } else { Err(OutOfTurn("a verdict before Go".to_owned())) };
+            }
+        });
+        self.records = records;
+        self.session = Some(session);
+        outcome?;
+        Ok(matches!(received, Ok(true) | Err(Errno::EAGAIN | Errno::EINTR)))
+    }
+
+    /// Hears asks and answers them; `Ok(false)` = the worker has hung up.
+    pub(super) fn listen(&mut self) -> Result<bool, Stop> {
+        loop {
+            let Some(session) = &mut self.session else { return Ok(true) };
+            let ask = match ask::hear(&session.spawned.asks)? {
+                Heard::Nothing => return Ok(true),
+                Heard::Hangup => return Ok(false),
+                Heard::Ask(ask) => ask,
+            };
+            session.admit(&ask)?;
+            let answer = self.answer_to(ask)?;
+            if let (Some(answer), Some(session)) = (answer, &self.session) {
+                ask::answer(&session.spawned.asks, &answer)?;
+            }
+        }
+    }
+
+    fn answer_to(&mut self, ask: Ask) -> Result<Option<Answer>, Stop> {
+        Ok(Some(match ask {
+            Ask::Launched(launched) => {
+                if let Some(session) = &mut self.session {
+                    session.own_network = launched.own_network;
+                }
+                return Ok(None);
+            }
+            Ask::Hello(version, manifest) => {
+                Session::greet(version, &manifest, self.setup.name(), self.pinned.as_ref())?;
+                self.pin(manifest)?;
+                Answer::Welcome(self.setup.config.settings())
+            }
+            Ask::Ready(confined) => {
+                self.serve(confined.landlock)?;
+                Answer::Go
+            }
+            Ask::Expect(ticket, expect) => self.expect(ticket, &expect)?,
+            Ask::Withdraw(ticket, id) => self.withdraw(ticket, id)?,
+        }))
+    }
+
+    /// Verifies the worker; the first one of the lane also opens the kernel's side. No packet is read or sent before this.
+    fn serve(&mut self, landlock: Enforcement) -> Result<(), Stop> {
+        let Some(session) = &mut self.session else { return Ok(()) };
+        let identity = self.setup.recipe.identity;
+        let expected = identity.expected();
+        if let Err(deviation) = session.verify(&expected) {
+            self.audit.write(Event::WorkerRefused {
+                helper: self.setup.name().to_owned(),
+                pid: session.spawned.pid(),
+                reason: deviation.to_string(),
+            });
+            return Err(Stop::OutOfTurn(OutOfTurn(format!("is not confined as it must be: {deviation}"))));
+        }
+        session.landlock = landlock;
+        self.audit.write(Event::WorkerStarted {
+            helper: self.setup.name().to_owned(),
+            pid: session.spawned.pid(),
+            uid: identity.uid,
+            generation: session.generation,
+            landlock: landlock.to_string(),
+            seccomp_filters: session.filters,
+        });
+        if let (false, Some(manifest)) = (self.started, &self.served) {
+            self.kernel.start(manifest).map_err(|fault| Stop::Ended(Ended::Fault(fault)))?;
+            self.started = true;
+        }
+        if self.state == LaneState::Restarting {
+            self.state = LaneState::Serving;
+        }
+        Ok(())
+    }
+
+    /// Keeps what the first worker says of itself, with the operator's limits put into it.
+    fn pin(&mut self, manifest: Manifest) -> Result<(), Stop> {
+        if self.pinned.is_none() {
+            let served = self.setup.config.adapt(manifest.clone());
+            let served = served.map_err(|mismatch| Stop::Ended(Ended::NotStarted(mismatch.to_string())))?;
+            self.l4 = manifest.l4;
+            self.served = Some(served);
+            self.pinned = Some(manifest);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! The launcher's role: confine this process, say what was enforced, become the worker.
+
+use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use cthelper_policy::confine::{self, Launch};
+use cthelper_proto::ipc::{Ask, encode};
+use nix::sys::socket::{MsgFlags, send};
+
+/// First argument of a launcher.
+pub const ROLE: &str = "launch-worker";
+
+/// Runs the role if the process was started for it; returns the exit code of a failure, `None` if this is another process.
+/// On success it does not return: the process is the worker then.
+pub fn run_if_launcher() -> Option<u8> {
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    if args.first()? != ROLE {
+        return None;
+    }
+    let reason = match args.get(1..) {
+        Some([uid, gid, worker, helper]) => {
+            let number = |text: &std::ffi::OsString| text.to_str().and_then(|text| text.parse::<u32>().ok());
+            match (number(uid), number(gid)) {
+                (Some(uid), Some(gid)) => become_worker(uid, gid, Path::new(worker), helper),
+                _ => "uid and gid must be numbers".to_owned(),
+            }
+        }
+        _ => "this role is the supervisor's to start".to_owned(),
+    };
+    eprintln!("launcher: {reason}");
+    Some(70)
+}
+
+/// The reason why it did not work.
+fn become_worker(uid: u32, gid: u32, worker: &Path, helper: &std::ffi::OsStr) -> String {
+    let launched = match confine::launch(&Launch { uid, gid, worker }) {
+        Ok(launched) => launched,
+        Err(error) => return format!("confinement: {error}"),
+    };
+    let record = match encode(&Ask::Launched(launched)) {
+        Ok(record) => record,
+        Err(error) => return format!("report: {error}"),
+    };
+    if let Err(error) = send(std::io::stdout().as_raw_fd(), &record, MsgFlags::MSG_NOSIGNAL) {
+        return format!("report: {error}");
+    }
+    let error = Command::new(worker).arg(helper).env_clear().exec();
+    format!("exec {}: {error}", worker.display())
+}
