@@ -92,13 +92,15 @@ impl Identity {
 }
 
 /// Closes every descriptor but 0 to 2; `close_range` has no safe wrapper, so the list comes from proc.
+/// Nobody in this process owns them: it runs nothing but the launcher. The list's own is among them, closed before the rest.
 fn close_from_3() -> std::io::Result<()> {
-    let names: Vec<_> = std::fs::read_dir("/proc/self/fd")?.collect::<Result<_, _>>()?;
-    let open = names.iter().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
-    // Nobody else in this process owns them: it runs nothing but the launcher. The list's own is among them, and already closed.
-    open.filter(|fd| *fd > 2).for_each(|fd| {
+    let mut open = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        open.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).filter(|fd| *fd > 2));
+    }
+    for fd in open {
         let _ = unistd::close(fd);
-    });
+    }
     Ok(())
 }
 

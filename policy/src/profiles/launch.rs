@@ -4,7 +4,8 @@
 use crate::profile::{Beneath, Profile, arg, call};
 use crate::profiles::WORKER;
 
-/// `prctl` options, in the type the filter compares.
+/// `F_GETFD` of `fcntl` and two options of `prctl`, in the type the filter compares.
+const GET_FD_FLAGS: u32 = 1;
 const SET_DUMPABLE: u32 = 4;
 const SET_NO_NEW_PRIVS: u32 = 38;
 
@@ -21,6 +22,7 @@ pub const LAUNCH: Profile = Profile {
         call!(SYS_mmap, "the loader maps code"),
         call!(SYS_mprotect, "the loader write-protects relocated data; the stack's guard"),
         call!(SYS_close, "the loader and landlock close what they opened"),
+        call!(SYS_fcntl, [arg(1, GET_FD_FLAGS)], "a debug build of std checks that what it closes is open"),
         #[cfg(target_arch = "x86_64")]
         call!(SYS_access, "the loader looks for ld.so.preload"),
         call!(SYS_faccessat, "as access, where there is none"),
@@ -30,7 +32,7 @@ pub const LAUNCH: Profile = Profile {
         call!(SYS_set_robust_list, "libc starts its first thread"),
         call!(SYS_rseq, "libc starts its first thread"),
         call!(SYS_prlimit64, "libc and std ask for the stack's limit"),
-        call!(SYS_sched_getaffinity, "libc describes the stack for std's overflow guard"),
+        call!(SYS_sched_getaffinity, "libc describes the stack for std, if it may read its own maps: without landlock"),
         #[cfg(target_arch = "x86_64")]
         call!(SYS_poll, "std checks that fd 0 to 2 are open"),
         call!(SYS_ppoll, "as poll, where there is none"),

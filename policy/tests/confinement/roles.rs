@@ -1,0 +1,135 @@
+//! What this binary does when it is started as somebody else.
+
+use std::collections::HashMap;
+use std::io::IoSlice;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use cthelper_policy::{confine, profiles};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, recv, send, sendmmsg};
+
+/// Starts the role that the arguments name; `None` = they name none, so this is the test itself.
+pub(crate) fn dispatch(args: &[&str]) -> Option<ExitCode> {
+    match args {
+        ["role", "supervisor", rest @ ..] => Some(supervisor(rest)),
+        ["role", "launcher", uid, gid, action] => Some(launcher(uid.parse().ok()?, gid.parse().ok()?, action)),
+        ["role", "worker", action] => Some(worker(action)),
+        _ => None,
+    }
+}
+
+/// Reduces itself, says its status on stdout, then becomes a launcher's parent if asked to.
+fn supervisor(rest: &[&str]) -> ExitCode {
+    let keep: Vec<_> = profiles::SUPERVISOR.kept().collect();
+    confine::supervisor(&keep).unwrap();
+    let [uid, gid, action] = rest else {
+        print!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
+        return ExitCode::SUCCESS;
+    };
+    let exe = std::env::current_exe().unwrap();
+    let status = Command::new(exe).args(["role", "launcher", uid, gid, action]).status().unwrap();
+    ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
+}
+
+fn launcher(uid: u32, gid: u32, action: &str) -> ExitCode {
+    let exe = std::env::current_exe().unwrap();
+    match confine::launch(&confine::Launch { uid, gid, worker: &exe }) {
+        Ok(launched) => say(&format!("{launched:?}")),
+        Err(error) => {
+            say(&format!("failed: {error}"));
+            return ExitCode::FAILURE;
+        }
+    }
+    let error = Command::new(exe).args(["role", "worker", action]).env_clear().exec();
+    say(&format!("failed: {error}"));
+    ExitCode::FAILURE
+}
+
+fn worker(action: &str) -> ExitCode {
+    if let Some(early) = action.strip_prefix("early-") {
+        act(early);
+        return ExitCode::SUCCESS;
+    }
+    let start = Instant::now();
+    let confined = confine::seal_worker().unwrap();
+    say(&format!("{confined:?} in {} us", start.elapsed().as_micros()));
+    let mut order = [0; 16];
+    let _ = recv(0, &mut order, MsgFlags::empty());
+    act(action);
+    ExitCode::SUCCESS
+}
+
+/// One record on the ask channel.
+fn say(text: &str) {
+    let _ = send(1, text.as_bytes(), MsgFlags::MSG_NOSIGNAL);
+}
+
+/// What a worker might try. Whatever returns is said.
+fn act(action: &str) {
+    let outcome = match action {
+        "idle" => "idle".into(),
+        "wait" => wait(),
+        "work" => work(),
+        "panic" => panic_and_abort(),
+        "overflow" => format!("{}", deep(0)),
+        "hoard" => format!("{}", vec![1_u8; 100 << 20].len()),
+        "open" => format!("{:?}", std::fs::read("/etc/passwd").map_err(|error| error.kind())),
+        "proc" => format!("{:?}", std::fs::read("/proc/self/status").map_err(|error| error.kind())),
+        "exec" => format!("{:?}", Command::new("/bin/true").exec().kind()),
+        "spawn" => format!("{:?}", Command::new("/bin/true").status().is_ok()),
+        "thread" => format!("{:?}", std::thread::Builder::new().spawn(|| ()).is_ok()),
+        "socket" => format!("{:?}", std::net::UdpSocket::bind("127.0.0.1:0").is_ok()),
+        "unix" => format!("{:?}", std::os::unix::net::UnixStream::connect("/run/nobody").is_ok()),
+        "kill" => format!("{:?}", nix::sys::signal::kill(nix::unistd::getppid(), nix::sys::signal::Signal::SIGTERM)),
+        "dumpable" => format!("{:?}", nix::sys::prctl::set_dumpable(true)),
+        "setuid" => format!("{:?}", nix::unistd::setuid(0.into())),
+        "seccomp-off" => format!("{:?}", confine::seal_worker().is_ok()),
+        "write" => format!("{:?}", nix::unistd::write(std::io::stdout(), b"not a record")),
+        "sleep" => format!("{:?}", std::thread::sleep(std::time::Duration::from_millis(1))),
+        other => format!("unknown action {other}"),
+    };
+    say(&outcome);
+}
+
+/// All that an honest worker does.
+fn work() -> String {
+    let mut map: HashMap<u32, String> = HashMap::new();
+    for n in 0..50_000 {
+        map.insert(n, format!("line {n}"));
+    }
+    let grown: Vec<u8> = (0..4 << 20).map(|n: u32| n.to_le_bytes()[0]).collect();
+    let mut grown = grown.into_boxed_slice().into_vec();
+    grown.extend_from_within(..);
+    drop(map);
+    eprintln!("a log line at {:?}", Instant::now());
+    let records = [[IoSlice::new(b"one")], [IoSlice::new(b"two")]];
+    let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(2, None);
+    let nobody: [Option<SockaddrStorage>; 2] = [None, None];
+    let none: [ControlMessage<'_>; 0] = [];
+    let sent = sendmmsg(1, &mut headers, &records, nobody, none, MsgFlags::empty()).unwrap().count();
+    format!("worked on {} bytes, {sent} records", grown.len())
+}
+
+fn panic_and_abort() -> String {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        hook(panic);
+        std::process::abort();
+    }));
+    panic!("numbers over 255");
+}
+
+#[expect(unconditional_recursion, reason = "the stack is to overflow")]
+fn deep(n: u64) -> u64 {
+    let room = [n; 512];
+    std::hint::black_box(&room);
+    deep(n + 1) + room[7]
+}
+
+/// Says that it is there and waits for an order.
+fn wait() -> String {
+    say("here");
+    let mut order = [0; 16];
+    format!("{:?}", recv(0, &mut order, MsgFlags::empty()))
+}
