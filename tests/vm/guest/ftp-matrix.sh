@@ -20,28 +20,35 @@ result() {
 }
 summary() { printf '%s %s: %s of %s\n' "$1" "$VM_KERNEL" $good $total | tee -a "$VM_OUT/results"; }
 
+# cases LABEL SUFFIX CLIENT NETNS HOST4 HOST6: the six (with lftp five) transfers to one server,
+# all at once (two thirds of a baseline's time would be waiting for transfers that never come).
+cases() {
+    local label=$1 suffix=$2 client=$3 netns=$4 pid name seconds=20 names=() pids=()
+    [ "$SOURCE" = ours ] || seconds=10
+    local all='4-epsv 4-pasv 4-eprt 4-port 6-epsv 6-eprt'
+    [ $client = lftp ] && all='4-epsv 4-pasv 4-port 6-epsv 6-eprt'
+    for name in $all; do
+        local host=$5
+        [ ${name%-*} = 6 ] && host=$6
+        transfer $client $netns $host ${name#*-} $seconds >/run/why.$name &
+        names+=($name) pids+=($!)
+    done
+    for name in "${names[@]}"; do
+        pid=${pids[0]}; pids=("${pids[@]:1}")
+        wait $pid && : >/run/why.$name
+        result "$label" "ipv$name$suffix" "$(</run/why.$name)"
+    done
+}
+
 # matrix LABEL CLIENT: the transfers, with the source and the server already there.
 matrix() {
-    local label=$1 client=$2 nat family case host why cases seconds=20
-    # conntrackd is expected to fail two thirds of them: do not wait long for that.
-    [ "$SOURCE" = conntrackd ] && seconds=5
-    [ "$SOURCE" = kernel ] && seconds=10
+    local nat
     good=0 total=0
     for nat in none snat dnat; do
-        topology_rules $nat "$HELPER" || { result "$label" "rules-$nat" "nft refused the rules"; continue; }
-        for family in 4 6; do
-            cases='epsv eprt'
-            [ $family = 6 ] || cases='epsv pasv eprt port'
-            [ $family$client = 4lftp ] && cases='epsv pasv port'
-            host=$(topology_target $nat $family)
-            for case in $cases; do
-                echo "==== $label $client ipv$family-$case-$nat" >>"$VM_OUT/transfers.log"
-                why=$(transfer $client client $host $case $seconds) && why=''
-                result "$label" "ipv$family-$case-$nat" "$why"
-            done
-        done
+        topology_rules $nat "$HELPER" || { result "$1" "rules-$nat" "nft refused the rules"; continue; }
+        cases "$1" "-$nat" $2 client $(topology_target $nat 4) $(topology_target $nat 6)
     done
-    summary "$label"
+    summary "$1"
     [ $good -eq $total ]
 }
 

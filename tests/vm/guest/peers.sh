@@ -1,8 +1,8 @@
 # FTP peers, for sourcing.
 #   server_start pyftpdlib|vsftpd [NETNS] [ADDR...]   NETNS "-" = the router itself
 #   server_stop
-#   transfer CLIENT NETNS HOST CASE [SECONDS]   one download, byte-compared; the reason on stdout
-#                                               and status 1 if it fails
+#   transfer CLIENT NETNS HOST CASE SECONDS   one download, byte-compared; the reason on stdout
+#                                             and status 1 if it fails; several may run at once
 # CLIENT: curl | lftp.  CASE: epsv | pasv | eprt | port (HOST says which family).
 
 FTP_ROOT=/run/ftp
@@ -54,12 +54,13 @@ server_stop() {
 }
 
 transfer() {
-    local url client=$1 netns=$2 host=$3 case=$4 seconds=${5:-6} got=/run/got log=/run/transfer.log why
+    local url client=$1 netns=$2 host=$3 case=$4 seconds=$5 why
+    local got=/run/transfer.$BASHPID.got log=/run/transfer.$BASHPID.log
     rm -f $got
     case $host in *:*) url="ftp://[$host]/file" ;; *) url="ftp://$host/file" ;; esac
     _$client "$netns" "$host" "$case" "$seconds" >$log 2>&1
     local status=$?
-    cat $log >>"$VM_OUT/transfers.log"
+    { echo "==== $SOURCE $client $host $case"; cat $log; } >>"$VM_OUT/transfers.log"
     if [ $status -ne 0 ]; then
         # What the server refused says more than the client's last word.
         why=$(grep -aoE '^(<|<---) [45][0-9][0-9] .*' $log | grep -av ' 530 ' | tail -n 1 | tr -d '\r')
@@ -84,7 +85,7 @@ _curl() {   # the address in a PASV reply is taken at its word: it is what a hel
         eprt) how=(--ftp-port -) ;;
         port) how=(--ftp-port - --disable-eprt) ;;
     esac
-    netns_exec "$1" curl -g -v -sS -m "$4" "${how[@]}" -o /run/got "$url"
+    netns_exec "$1" curl -g -v -sS -m "$4" "${how[@]}" -o "$got" "$url"
 }
 
 _lftp() {
@@ -95,5 +96,5 @@ _lftp() {
     esac
     netns_exec "$1" timeout "$4" lftp -c "debug 9; set cmd:fail-exit yes; set net:timeout 4; set net:max-retries 1;
         set ftp:ssl-allow no; set ftp:passive-mode $passive; set ftp:prefer-epsv $epsv; set ftp:fix-pasv-address no;
-        set ftp:use-feat no; open -u anonymous,x [$2]; get file -o /run/got"
+        set ftp:use-feat no; open -u anonymous,x [$2]; get file -o $got"
 }

@@ -1,0 +1,30 @@
+#!/bin/bash
+# all.sh [SOURCE...]: everything the rung runs on one kernel, in one boot. Default: all three
+# sources. Lines go to stdout and VM_OUT/results; ../run counts them.
+. "$REPO/tests/vm/guest/ftp-matrix.sh"
+. "$REPO/tests/vm/guest/ftp-extra.sh"
+[ $# -gt 0 ] || set -- kernel conntrackd ours
+
+: >"$VM_OUT/results"
+topology_build
+server_start pyftpdlib || exit
+for source in "$@"; do
+    good=0 total=0
+    if ! source_start $source; then
+        result $source start "did not come up: $(tail -n 1 "$VM_OUT/$([ $source = ours ] && echo cthelperd || echo $source).log" 2>/dev/null)"
+        source_stop
+        continue
+    fi
+    matrix $source curl
+    if [ $source = ours ]; then
+        extra_vsftpd
+        extra_lftp
+        extra_local
+        extra_kill
+        extra_end
+    else
+        source_stop
+    fi
+done
+server_stop
+exit 0

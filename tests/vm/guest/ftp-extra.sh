@@ -1,0 +1,56 @@
+# What `ours` must do beyond the matrix, for sourcing after ftp-matrix.sh, with `ours` running:
+# another server, another client, either end on the router itself, and a worker killed between
+# two transfers of one control connection.
+
+extra_vsftpd() {
+    server_start vsftpd || { result ours-vsftpd start "vsftpd does not listen"; return; }
+    matrix ours-vsftpd curl
+    server_start pyftpdlib
+}
+
+extra_lftp() { matrix ours-lftp lftp; }
+
+# The rules see these connections in output and input instead of forward; over lo the helper is
+# called twice for every packet.
+extra_local() {
+    topology_rules none "$HELPER"
+    good=0 total=0
+    cases ours-local -client-on-router curl - 10.0.2.2 fd00:2::2
+    server_start pyftpdlib - 10.0.1.1 fd00:1::1 127.0.0.1 ::1
+    cases ours-local -server-on-router curl client 10.0.1.1 fd00:1::1
+    cases ours-local -both-on-router curl - 127.0.0.1 ::1
+    server_start pyftpdlib
+    summary ours-local
+}
+
+# A worker dies; the control connection lives on, because its state lies in the kernel.
+extra_kill() {
+    local family mode what crashes
+    topology_rules snat "$HELPER"
+    good=0 total=0
+    while read -r family mode what; do
+        local why
+        why=$(ip netns exec client "$REPO/tests/vm/guest/ftp-session.py" "$(topology_target snat $family)" $mode \
+            "$REPO/tests/vm/guest/kill-worker.sh" $what 2>>"$VM_OUT/transfers.log") && why=''
+        [ -n "$why" ] || wait_for 15 ours_serving || why='does not serve again'
+        result ours-kill "ipv$family-$mode-${what// /-idle-}" "$why"
+    done <<'LIST'
+4 passive KILL
+6 active KILL
+4 active SEGV 2
+6 passive KILL 3
+LIST
+    crashes=$(grep -c '"worker_crashed"' "$VM_OUT/audit.jsonl")
+    if [ "$crashes" -ge 4 ]; then result ours-kill audited ''; else result ours-kill audited "$crashes of 4 crashes in the audit log"; fi
+    summary ours-kill
+}
+
+# The queue lost nothing, and SIGTERM is a clean end.
+extra_end() {
+    local lost
+    good=0 total=0
+    lost=$(awk '{ n += $6 + $7 } END { print n + 0 }' /proc/net/netfilter/nfnetlink_queue)
+    if [ "$lost" = 0 ]; then result ours-end no-packet-lost ''; else result ours-end no-packet-lost "$lost dropped"; fi
+    if source_stop; then result ours-end sigterm ''; else result ours-end sigterm "no clean end on SIGTERM"; fi
+    summary ours-end
+}

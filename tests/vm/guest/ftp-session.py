@@ -1,0 +1,34 @@
+#!/usr/bin/python3
+"""ftp-session.py HOST passive|active COMMAND...: one control connection, two downloads.
+
+Logs in, downloads, runs COMMAND (which harms the helper), downloads again on the same control
+connection. Both downloads must have the bytes of /run/ftp/file. Any failure is one line on stdout
+and status 1.
+"""
+import ftplib
+import subprocess
+import sys
+
+host, mode, command = sys.argv[1], sys.argv[2], sys.argv[3:]
+expected = open("/run/ftp/file", "rb").read()
+
+
+def download(ftp, when):
+    got = bytearray()
+    try:
+        ftp.retrbinary("RETR file", got.extend)
+    except (OSError, EOFError, ftplib.Error) as error:
+        sys.exit(print(f"{when}: {type(error).__name__} {error}") or 1)
+    if got != expected:
+        sys.exit(print(f"{when}: the bytes differ ({len(got)} of {len(expected)})") or 1)
+
+
+ftp = ftplib.FTP(timeout=30)
+ftp.trust_server_pasv_ipv4_address = True
+ftp.connect(host, 21)
+ftp.login()
+ftp.set_pasv(mode == "passive")
+download(ftp, "before")
+subprocess.run(command, check=True, stdout=sys.stderr)
+download(ftp, "after")
+ftp.quit()
