@@ -1,0 +1,177 @@
+//! Bytes captured from real kernels: every message is understood, means what it says, and comes out again as it came in.
+//!
+//! `captured/*.hex` hold one datagram a line in hexadecimal; `#` starts a comment. A file for each kernel.
+#![cfg(target_endian = "little")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may say what it means")]
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use cthelper_proto::netlink::conntrack::{self, Conntrack, Event, status};
+use cthelper_proto::netlink::cthelper::{self, Helper};
+use cthelper_proto::netlink::expect::{self, Expectation};
+use cthelper_proto::netlink::message::{Body, Message, flag, messages, subsystem};
+use cthelper_proto::netlink::queue::Packet;
+use cthelper_proto::netlink::{Attrs, tuple};
+use cthelper_proto::types::{Dir, Family, Tuple};
+use cthelper_proto::writer::Writer;
+
+/// All datagrams with the name of their file and their line.
+fn captured() -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captured")).unwrap() {
+        let path = entry.unwrap().path();
+        for (number, line) in std::fs::read_to_string(&path).unwrap().lines().enumerate() {
+            let digits: Vec<u8> = line.split('#').next().unwrap().bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+            if !digits.is_empty() {
+                all.push((format!("{}:{}", path.display(), number + 1), digits.chunks(2).map(byte).collect()));
+            }
+        }
+    }
+    assert!(!all.is_empty(), "nothing was captured");
+    all
+}
+
+/// The nfnetlink messages the kernel sent: what it was asked carries `REQUEST`.
+fn each_answer(subsystem: u8, mut check: impl FnMut(&str, &Message<'_>, u8, u8, Attrs<'_>)) {
+    for (place, datagram) in captured() {
+        for message in messages(&datagram) {
+            let message = message.unwrap_or_else(|malformed| panic!("{place}: {malformed}"));
+            let Body::Nf { subsystem: of, op, family, attrs, .. } = message.body else { continue };
+            if of == subsystem && message.header.flags & flag::REQUEST == 0 {
+                check(&place, &message, op, family, attrs);
+            }
+        }
+    }
+}
+
+/// The attributes of a message, each as its kind and value, in order of kind.
+fn sorted(attrs: Attrs<'_>) -> Vec<(u16, &[u8])> {
+    let mut all: Vec<_> = attrs.iter().map(|attr| attr.map(|attr| (attr.kind, attr.value)).unwrap()).collect();
+    all.sort_unstable();
+    all
+}
+
+fn body(request: &[u8]) -> Attrs<'_> {
+    match messages(request).next().unwrap().unwrap().body {
+        Body::Nf { attrs, .. } => attrs,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_message_and_every_attribute_is_well_formed() {
+    for (place, datagram) in captured() {
+        for message in messages(&datagram) {
+            let message = message.unwrap_or_else(|malformed| panic!("{place}: {malformed}"));
+            match message.body {
+                Body::Nf { attrs, .. } => assert!(attrs.iter().all(|attr| attr.is_ok()), "{place}"),
+                Body::Ack(ack) => assert!((0..=133).contains(&ack.errno), "{place}: {ack:?}"),
+                Body::Done(errno) => assert_eq!(errno, 0, "{place}"),
+                Body::Other => panic!("{place}: {message:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn connections_mean_what_they_say() {
+    let mut seen = [0; 3];
+    each_answer(subsystem::CONNTRACK, |place, message, op, family, attrs| {
+        let ct = Conntrack::parse(attrs).unwrap_or_else(|malformed| panic!("{place}: {malformed}"));
+        let reply = ct.reply.unwrap();
+        assert_eq!(Family::of(ct.orig.src).number(), family, "{place}");
+        assert_eq!(Family::of(reply.src).number(), family, "{place}");
+        assert_eq!(ct.orig.proto, reply.proto, "{place}");
+        assert!(ct.id.is_some() && ct.status & status::CONFIRMED != 0, "{place}: {ct:?}");
+        assert_eq!(ct.orig != reply.inverse(), ct.status & status::NAT != 0, "{place}: {ct:?}");
+        assert!(ct.master.is_none() || ct.status & status::EXPECTED != 0, "{place}: {ct:?}");
+        if let Some(help) = ct.help {
+            assert!((1..=15).contains(&help.name.len()), "{place}");
+        }
+        match conntrack::event(op, message.header.flags).unwrap() {
+            Event::New => seen[0] += 1,
+            Event::Update => seen[1] += 1,
+            Event::Destroy => {
+                assert!(ct.help.is_none(), "{place}: an ended connection tells no helper");
+                seen[2] += 1;
+            }
+        }
+        let mut again = Vec::new();
+        tuple::write(&mut Writer::new(&mut again), 1, &ct.orig);
+        tuple::write(&mut Writer::new(&mut again), 2, &reply);
+        assert!(sorted(Attrs::new(&again)).iter().all(|attr| sorted(attrs).contains(attr)), "{place}");
+    });
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+}
+
+#[test]
+fn expectations_come_out_as_they_came_in() {
+    let mut seen = (0, 0, 0);
+    each_answer(subsystem::EXPECT, |place, _, _, family, attrs| {
+        let expectation = Expectation::parse(attrs, family).unwrap_or_else(|malformed| panic!("{place}: {malformed}"));
+        let mut request = Vec::new();
+        expect::create(&mut request, 1, flag::CREATE, &expectation);
+        // The id is the kernel's own.
+        let told: Vec<_> = sorted(attrs).into_iter().filter(|(kind, _)| *kind != 5).collect();
+        assert_eq!(sorted(body(&request)), told, "{place}");
+        assert!(expectation.id.is_some() && expectation.timeout.is_some() && expectation.helper.is_some(), "{place}");
+        let line = expectation.to_string();
+        assert!(line.contains(&format!("dport={} mask-src=", expectation.tuple.dport)), "{place}: {line}");
+        assert!(line.ends_with(&format!("helper={}", expectation.helper.as_deref().unwrap())), "{place}: {line}");
+        seen.0 += 1;
+        seen.1 += usize::from(family == 10);
+        seen.2 += usize::from(expectation.nat.is_some());
+    });
+    assert!(seen.0 > 0 && seen.1 > 0 && seen.2 > 0, "{seen:?}");
+}
+
+#[test]
+fn helpers_come_out_as_they_came_in() {
+    each_answer(subsystem::CTHELPER, |place, _, _, _, attrs| {
+        let helper = Helper::parse(attrs).unwrap_or_else(|malformed| panic!("{place}: {malformed}"));
+        assert!((1..=15).contains(&helper.name.len()) && (1..=4).contains(&helper.classes.len()), "{place}: {helper:?}");
+        assert!(helper.state_len <= 32 && helper.status <= 1, "{place}: {helper:?}");
+        let mut request = Vec::new();
+        cthelper::register(&mut request, 1, flag::CREATE, &helper);
+        assert_eq!(sorted(body(&request)), sorted(attrs), "{place}");
+    });
+}
+
+#[test]
+fn a_packet_is_of_the_connection_it_comes_with() {
+    each_answer(subsystem::QUEUE, |place, _, _, family, attrs| {
+        let packet = Packet::parse(family, 0, attrs).unwrap_or_else(|malformed| panic!("{place}: {malformed}"));
+        assert_eq!(Packet::id_of(attrs), Some(packet.id), "{place}");
+        let (Some(ct), Some(info)) = (packet.ct, packet.info) else { return };
+        // At the hooks of helpers a packet is translated already: it looks as the receiver's answers to it will, turned round.
+        let other = match info.dir() {
+            Dir::Orig => ct.reply.unwrap(),
+            Dir::Reply => ct.orig,
+        };
+        if matches!(other.proto, 6 | 17) {
+            assert_eq!(tuple_of(packet.payload), Some(other.inverse()), "{place}");
+        }
+    });
+}
+
+/// The tuple of an IP packet with ports and without extension headers.
+fn tuple_of(packet: &[u8]) -> Option<Tuple> {
+    let (src, dst, proto, ports): (IpAddr, IpAddr, u8, &[u8]) = match packet.first()? >> 4 {
+        4 => (
+            Ipv4Addr::from(*packet.get(12..16)?.first_chunk()?).into(),
+            Ipv4Addr::from(*packet.get(16..20)?.first_chunk()?).into(),
+            packet[9],
+            packet.get(usize::from(packet[0] & 15) * 4..)?,
+        ),
+        _ => (
+            Ipv6Addr::from(*packet.get(8..24)?.first_chunk::<16>()?).into(),
+            Ipv6Addr::from(*packet.get(24..40)?.first_chunk::<16>()?).into(),
+            packet[6],
+            packet.get(40..)?,
+        ),
+    };
+    let [a, b, c, d] = *ports.first_chunk()?;
+    Some(Tuple { src, dst, proto, sport: u16::from_be_bytes([a, b]), dport: u16::from_be_bytes([c, d]) })
+}
