@@ -145,5 +145,104 @@ impl Limits {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use proptest::prelude::*;
+
     use super::*;
+
+    const RATE: Rate = Rate { burst: 3, per_second: 2 };
+
+    fn permit(class: u8, dport: u16) -> Permit {
+        let dst = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
+        Permit { src: None, sport: None, dst, dport, proto: 6, class, permanent: false, nat: None }
+    }
+
+    #[test]
+    fn burst_is_spent_then_refilled_by_time() {
+        let now = Instant::now();
+        let mut limits = Limits::new(RATE);
+        let mut take = |flow, ms| limits.take(FlowId(flow), now + Duration::from_millis(ms));
+        assert_eq!([take(1, 0), take(1, 0), take(1, 0), take(1, 0)], [true, true, true, false]);
+        assert_eq!([take(1, 499), take(1, 500), take(1, 501)], [false, true, false]);
+        assert_eq!([take(1, 60_000), take(1, 60_000), take(1, 60_000), take(1, 60_000)], [true, true, true, false], "never above burst");
+        assert!(take(2, 0), "each flow has its own");
+    }
+
+    #[test]
+    fn clock_that_goes_back_gives_nothing() {
+        let now = Instant::now() + Duration::from_secs(10);
+        let mut bucket = Bucket::full(RATE, now);
+        assert!((0..3).all(|_| bucket.take(RATE, now)));
+        assert!(!bucket.take(RATE, now - Duration::from_secs(5)));
+        assert!(!bucket.take(RATE, now));
+    }
+
+    #[test]
+    fn rate_0_is_the_burst_and_no_more() {
+        let (now, rate) = (Instant::now(), Rate { burst: 1, per_second: 0 });
+        let mut bucket = Bucket::full(rate, now);
+        assert!(bucket.take(rate, now));
+        assert!(!bucket.take(rate, now + Duration::from_secs(1_000_000)));
+    }
+
+    #[test]
+    fn room_is_counted_by_class() {
+        let (now, flow) = (Instant::now(), FlowId(1));
+        let mut limits = Limits::new(RATE);
+        limits.opened(flow, &permit(0, 2000), Duration::from_secs(30), now);
+        assert!(!limits.has_room(flow, &permit(0, 2001), 1, now));
+        assert!(limits.has_room(flow, &permit(1, 2001), 1, now));
+        assert!(limits.has_room(flow, &permit(0, 2000), 1, now), "the same one again");
+        assert!(limits.has_room(FlowId(2), &permit(0, 2001), 1, now));
+    }
+
+    #[test]
+    fn the_same_one_opened_again_counts_once_and_lasts_longer() {
+        let (now, flow, span) = (Instant::now(), FlowId(1), Duration::from_secs(30));
+        let mut limits = Limits::new(RATE);
+        limits.opened(flow, &permit(0, 2000), span, now);
+        limits.opened(flow, &permit(0, 2000), span, now + span / 2);
+        assert!(limits.has_room(flow, &permit(0, 2001), 2, now));
+        assert!(!limits.has_room(flow, &permit(0, 2001), 1, now + span));
+        assert!(limits.has_room(flow, &permit(0, 2001), 1, now + span + span / 2));
+    }
+
+    #[test]
+    fn a_flood_of_flows_is_bounded_and_spares_the_flow_in_use() {
+        let now = Instant::now();
+        let mut limits = Limits::new(RATE);
+        let busy = FlowId(u32::MAX);
+        assert!((0..3).all(|_| limits.take(busy, now)));
+        for n in 0..3 * u32::try_from(Limits::GENERATION).unwrap() {
+            limits.take(FlowId(n), now);
+            assert!(limits.flows() <= 2 * Limits::GENERATION);
+            if n % 1000 == 0 {
+                assert!(!limits.take(busy, now), "its empty bucket is remembered");
+            }
+        }
+    }
+
+    #[test]
+    fn forgotten_flow_starts_anew() {
+        let (now, flow) = (Instant::now(), FlowId(1));
+        let mut limits = Limits::new(RATE);
+        assert!((0..3).all(|_| limits.take(flow, now)));
+        limits.forget(flow);
+        assert!(limits.take(flow, now));
+    }
+
+    proptest! {
+        #[test]
+        fn no_sequence_of_calls_takes_more_than_burst_and_refill(steps in prop::collection::vec(0_u64..2_000_000, 1..200)) {
+            let start = Instant::now();
+            let mut bucket = Bucket::full(RATE, start);
+            let (mut at, mut taken) = (0, 0_u64);
+            for step in steps {
+                at += step;
+                taken += u64::from(bucket.take(RATE, start + Duration::from_micros(at)));
+                prop_assert!(taken <= u64::from(RATE.burst) + at * u64::from(RATE.per_second) / TOKEN);
+            }
+        }
+    }
 }

@@ -182,4 +182,47 @@ impl fmt::Display for Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profiles::{ALL, LAUNCH, WORKER};
+
+    #[test]
+    fn every_line_has_a_reason_that_fits_on_it() {
+        for profile in ALL {
+            let calls = profile.all_syscalls().map(|call| call.reason);
+            let files = profile.files.into_iter().flatten().map(|file| file.reason);
+            let caps = profile.caps.iter().map(|keep| keep.reason);
+            let limits = profile.limits.iter().map(|limit| limit.reason);
+            for reason in calls.chain(files).chain(caps).chain(limits) {
+                assert!((6..=90).contains(&reason.len()), "{}: {reason:?}", profile.role);
+            }
+        }
+    }
+
+    #[test]
+    fn dangerous_calls_are_in_no_table() {
+        let never = [
+            "socket", "socketpair", "connect", "bind", "listen", "accept", "accept4", "ptrace", "process_vm_readv", "clone", "clone3",
+            "fork", "vfork", "mount", "bpf", "setuid", "setgid", "setresuid", "setresgid", "setgroups", "capset", "unshare", "setns",
+            "kill", "tkill", "ioctl", "keyctl", "io_uring_setup", "userfaultfd", "perf_event_open", "open_by_handle_at", "memfd_create",
+        ];
+        for profile in [&LAUNCH, &WORKER] {
+            let found = profile.all_syscalls().find(|call| never.contains(&call.name()));
+            assert!(found.is_none(), "{}: {found:?}", profile.role);
+        }
+    }
+
+    #[test]
+    fn a_serving_worker_can_neither_open_nor_execute() {
+        let gone = ["execve", "openat", "mprotect", "seccomp", "prctl", "landlock_restrict_self", "fcntl", "poll", "close"];
+        assert!(WORKER.all_syscalls().all(|call| !gone.contains(&call.name())));
+    }
+
+    #[test]
+    fn tables_print_one_line_each() {
+        let text = WORKER.to_string();
+        assert!(text.starts_with("role worker\nsystem calls (any other kills the process):\n"));
+        assert!(text.contains("\n  recvfrom                                     receive packets and answers\n"), "{text}");
+        assert!(text.contains("\n  write if arg0 == 2                           log lines on stderr\n"), "{text}");
+        assert!(text.contains("mmap if arg2 & 0x4 == 0x0 and arg3 & 0x23 == 0x22"), "{text}");
+        assert!(text.contains("\nfiles: none\ncapabilities: none\nlimits:\n  RLIMIT_NOFILE 8 "), "{text}");
+    }
 }

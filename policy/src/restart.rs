@@ -44,7 +44,7 @@ impl Default for Policy {
     /// 100 ms doubling to 5 s, 10 ends in 60 s. A single poison flow ends two workers before it is left alone, so five such flows
     /// at the same time are borne; the delays of ten ends (21 s) fit into the window, so steady crashing does trip.
     fn default() -> Self {
-        Self { initial: Duration::from_millis(100), max: Duration::from_secs(5), burst: 10, interval: Duration::from_mins(1) }
+        Self { initial: Duration::from_millis(100), max: Duration::from_secs(5), burst: 10, interval: Duration::from_secs(60) }
     }
 }
 
@@ -131,4 +131,94 @@ impl Blame {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn series(restart: &mut Restart, start: Instant, gaps: &[u64]) -> Vec<Next> {
+        let mut now = start;
+        let step = |gap: &u64| {
+            now += Duration::from_millis(*gap);
+            restart.after_exit(Exit::Signal(11), now)
+        };
+        gaps.iter().map(step).collect()
+    }
+
+    #[test]
+    fn first_restart_is_immediate_then_the_delay_doubles_up_to_its_limit() {
+        let mut restart = Restart::new(Policy::default());
+        let next = series(&mut restart, Instant::now(), &[0; 10]);
+        let delays = [0, 100, 200, 400, 800, 1600, 3200, 5000, 5000, 5000];
+        assert_eq!(next, delays.map(|ms| Next::Restart(Duration::from_millis(ms))));
+    }
+
+    #[test]
+    fn the_eleventh_end_in_a_minute_opens_the_circuit() {
+        let mut restart = Restart::new(Policy::default());
+        let next = series(&mut restart, Instant::now(), &[5000; 11]);
+        assert!(!next[..10].contains(&Next::OpenCircuit));
+        assert_eq!(next[10], Next::OpenCircuit);
+    }
+
+    #[test]
+    fn a_worker_that_crashes_at_once_trips_in_spite_of_its_delays() {
+        let (mut restart, mut now) = (Restart::new(Policy::default()), Instant::now());
+        let trips = (0..11).any(|_| match restart.after_exit(Exit::Code(1), now) {
+            Next::Restart(delay) => {
+                now += delay + Duration::from_millis(5);
+                false
+            }
+            Next::OpenCircuit => true,
+        });
+        assert!(trips);
+    }
+
+    #[test]
+    fn a_worker_that_lives_through_the_interval_starts_a_new_series() {
+        let mut restart = Restart::new(Policy::default());
+        let next = series(&mut restart, Instant::now(), &[0, 60_000, 60_000]);
+        assert_eq!(next, [Next::Restart(Duration::ZERO); 3]);
+    }
+
+    #[test]
+    fn the_operator_can_close_the_circuit_again() {
+        let (mut restart, now) = (Restart::new(Policy { burst: 1, ..Policy::default() }), Instant::now());
+        assert_eq!(series(&mut restart, now, &[0, 0]), [Next::Restart(Duration::ZERO), Next::OpenCircuit]);
+        restart.reset();
+        assert_eq!(restart.after_exit(Exit::Hung, now), Next::Restart(Duration::ZERO));
+    }
+
+    #[test]
+    fn burst_0_never_restarts_and_a_huge_one_does_not_overflow() {
+        let now = Instant::now();
+        assert_eq!(Restart::new(Policy { burst: 0, ..Policy::default() }).after_exit(Exit::Breach, now), Next::OpenCircuit);
+        let policy = Policy { burst: u16::MAX, ..Policy::default() };
+        let mut restart = Restart::new(policy);
+        assert!((0..200).all(|_| restart.after_exit(Exit::Code(0), now) != Next::OpenCircuit));
+        assert_eq!(restart.after_exit(Exit::Code(0), now), Next::Restart(policy.max));
+    }
+
+    #[test]
+    fn a_flow_is_left_alone_after_its_second_end() {
+        let mut blame = Blame::default();
+        assert!(!blame.blame(FlowId(1)));
+        assert!(!blame.is_left_alone(FlowId(1)));
+        assert!(!blame.blame(FlowId(2)));
+        assert!(blame.blame(FlowId(1)));
+        assert!(blame.is_left_alone(FlowId(1)));
+        assert!(!blame.is_left_alone(FlowId(2)));
+        blame.forget(FlowId(1));
+        assert!(!blame.is_left_alone(FlowId(1)));
+    }
+
+    #[test]
+    fn blame_is_bounded_and_forgets_the_oldest() {
+        let mut blame = Blame::default();
+        let flows = u32::try_from(Blame::FLOWS).unwrap();
+        for flow in 0..flows {
+            blame.blame(FlowId(flow));
+        }
+        blame.blame(FlowId(0));
+        blame.blame(FlowId(flows));
+        assert!(blame.is_left_alone(FlowId(0)), "blamed again lately");
+        assert!(!blame.blame(FlowId(1)), "forgotten: this is its first again");
+        assert_eq!(blame.flows.len(), Blame::FLOWS);
+    }
 }

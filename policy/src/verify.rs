@@ -1,4 +1,4 @@
-//! Whether the kernel agrees that a process is confined: judges the text of `/proc/PID/status` (proc_pid_status(5)).
+//! Whether the kernel agrees that a process is confined: judges the text of `/proc/PID/status` (`proc_pid_status(5)`).
 
 use std::fmt;
 

@@ -84,11 +84,11 @@ impl Config {
     where
         I: IntoIterator<Item: Into<String>>,
     {
-        let named = names.into_iter().map(|name| {
+        let helpers = names.into_iter().map(|name| {
             let name = HelperName::try_from(name.into()).map_err(|reason| ConfigError::somewhere("--helper", reason))?;
             Ok((name.0.clone(), HelperConfig::new(name.0)))
         });
-        Ok(Self { daemon: Daemon::default(), helpers: named.collect::<Result<_, _>>()? })
+        Ok(Self { daemon: Daemon::default(), helpers: helpers.collect::<Result<_, _>>()? })
     }
 }
 

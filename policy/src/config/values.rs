@@ -24,7 +24,7 @@ impl TryFrom<String> for HelperName {
 pub(super) struct Span(pub(super) Duration);
 
 impl Span {
-    const LONGEST: Duration = Duration::from_hours(24);
+    const LONGEST: Duration = Duration::from_secs(24 * 3600);
 }
 
 impl TryFrom<String> for Span {

@@ -30,7 +30,7 @@ fn restrict(profile: &Profile, program: Option<&Path>) -> Result<RestrictionStat
     files
         .chain(program.map(|program| (program, true)))
         .filter_map(|(path, execute)| PathFd::new(path).ok().map(|fd| PathBeneath::new(fd, access(path, execute))))
-        .try_fold(ruleset, |ruleset, rule| ruleset.add_rule(rule))?
+        .try_fold(ruleset, RulesetCreatedAttr::add_rule)?
         .restrict_self()
 }
 

@@ -35,6 +35,6 @@ pub fn supervisor(keep: &[Capability]) -> Result<(), ConfineError> {
 /// There is something to take out, and no `CAP_SETPCAP` to do it with.
 pub(super) fn drop_bounding(keep: &HashSet<Capability, impl std::hash::BuildHasher>) -> Result<(), ConfineError> {
     let bounding = caps::read(None, CapSet::Bounding).doing("read the bounding set")?;
-    let surplus = bounding.into_iter().filter(|cap| !keep.contains(cap));
-    surplus.map(|cap| caps::drop(None, CapSet::Bounding, cap)).collect::<Result<(), _>>().doing("reduce the bounding set")
+    let mut surplus = bounding.into_iter().filter(|cap| !keep.contains(cap));
+    surplus.try_for_each(|cap| caps::drop(None, CapSet::Bounding, cap)).doing("reduce the bounding set")
 }

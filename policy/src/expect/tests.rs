@@ -1,1 +1,252 @@
-//! Tests of the judgement.
+//! The judgement, on the six ways a master can be translated.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use cthelper_proto::types::Tuple;
+use proptest::prelude::*;
+
+use super::*;
+
+const CLIENT: &str = "10.0.1.2";
+const SERVER: &str = "198.51.100.7";
+const ROUTER: &str = "203.0.113.1";
+const INSIDE: &str = "192.168.5.5";
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn tuple(src: &str, sport: u16, dst: &str, dport: u16) -> Tuple {
+    Tuple { src: ip(src), dst: ip(dst), proto: 6, sport, dport }
+}
+
+fn flow(orig: Tuple, reply: Tuple) -> Flow {
+    Flow { id: FlowId(7), orig, reply }
+}
+
+fn plain() -> Flow {
+    let orig = tuple(CLIENT, 40000, SERVER, 21);
+    flow(orig, orig.inverse())
+}
+
+/// The client is behind the router: the server sees the router's address.
+fn snat() -> Flow {
+    flow(tuple(CLIENT, 40000, SERVER, 21), tuple(SERVER, 21, ROUTER, 40000))
+}
+
+/// The server is behind the router: the client talks to the router's address.
+fn dnat() -> Flow {
+    flow(tuple(CLIENT, 40000, ROUTER, 21), tuple(INSIDE, 21, CLIENT, 40000))
+}
+
+fn data() -> Class {
+    Class::new("data", Scope::BothEnds, 2, 300)
+}
+
+fn to(dst: &str, dport: u16) -> Expect {
+    Expect { class: 0, proto: 6, src: Source::Peer, sport: None, dst: ip(dst), dport, permanent: false }
+}
+
+fn judged(flow: &Flow, dir: Dir, expect: &Expect) -> Result<Permit, Rule> {
+    judge(&Rules::default(), Some(&data()), flow, dir, expect)
+}
+
+fn permit(src: &str, dst: &str, dport: u16, nat: Option<Dir>) -> Permit {
+    Permit { src: Some(ip(src)), sport: None, dst: ip(dst), dport, proto: 6, class: 0, permanent: false, nat }
+}
+
+#[test]
+fn passive_mode_expects_client_to_server() {
+    assert_eq!(judged(&plain(), Dir::Reply, &to(SERVER, 2000)), Ok(permit(CLIENT, SERVER, 2000, None)));
+}
+
+#[test]
+fn active_mode_expects_server_to_client() {
+    assert_eq!(judged(&plain(), Dir::Orig, &to(CLIENT, 2000)), Ok(permit(SERVER, CLIENT, 2000, None)));
+}
+
+#[test]
+fn active_mode_behind_snat_expects_server_to_the_clients_face() {
+    let wanted = Ok(permit(SERVER, ROUTER, 2000, Some(Dir::Reply)));
+    assert_eq!(judged(&snat(), Dir::Orig, &to(CLIENT, 2000)), wanted);
+    assert_eq!(judged(&snat(), Dir::Orig, &to(ROUTER, 2000)), wanted, "a client that knows its public address may announce it");
+}
+
+#[test]
+fn passive_mode_behind_snat_still_follows_the_master() {
+    assert_eq!(judged(&snat(), Dir::Reply, &to(SERVER, 2000)), Ok(permit(CLIENT, SERVER, 2000, Some(Dir::Orig))));
+}
+
+#[test]
+fn passive_mode_behind_dnat_expects_client_to_the_servers_face() {
+    let wanted = Ok(permit(CLIENT, ROUTER, 2000, Some(Dir::Orig)));
+    assert_eq!(judged(&dnat(), Dir::Reply, &to(INSIDE, 2000)), wanted);
+    assert_eq!(judged(&dnat(), Dir::Reply, &to(ROUTER, 2000)), wanted);
+}
+
+#[test]
+fn active_mode_behind_dnat_comes_from_the_servers_own_address() {
+    assert_eq!(judged(&dnat(), Dir::Orig, &to(CLIENT, 2000)), Ok(permit(INSIDE, CLIENT, 2000, Some(Dir::Reply))));
+}
+
+#[test]
+fn the_other_end_is_foreign_too() {
+    assert_eq!(judged(&plain(), Dir::Orig, &to(SERVER, 2000)), Err(Rule::ForeignAddress), "a bounce off the server");
+    assert_eq!(judged(&dnat(), Dir::Orig, &to(INSIDE, 2000)), Err(Rule::ForeignAddress));
+}
+
+#[test]
+fn third_party_is_refused_unless_loose() {
+    assert_eq!(judged(&plain(), Dir::Reply, &to("192.0.2.9", 2000)), Err(Rule::ForeignAddress));
+    let loose = Rules { loose: true, ..Rules::default() };
+    for master in [plain(), dnat()] {
+        let granted = judge(&loose, Some(&data()), &master, Dir::Reply, &to("192.0.2.9", 2000));
+        assert_eq!(granted, Ok(permit(CLIENT, "192.0.2.9", 2000, None)), "following the master would lead to the server");
+    }
+}
+
+#[test]
+fn unreachable_addresses_are_bad_even_when_loose() {
+    let loose = Rules { loose: true, ..Rules::default() };
+    let v4 = ["0.0.0.0", "0.1.2.3", "127.0.0.1", "169.254.1.1", "224.0.0.1", "239.255.255.250", "240.0.0.1", "255.255.255.255"];
+    let other_family = ["2001:db8::1", "::ffff:10.0.1.2"];
+    for dst in v4.into_iter().chain(other_family) {
+        assert_eq!(judge(&loose, Some(&data()), &plain(), Dir::Reply, &to(dst, 2000)), Err(Rule::BadAddress), "{dst}");
+    }
+    let orig = tuple("2001:db8::1", 40000, "2001:db8::2", 21);
+    let master = flow(orig, orig.inverse());
+    for dst in ["::", "::1", "ff02::1", "fe80::1", "::ffff:192.0.2.1", "192.0.2.1"] {
+        assert_eq!(judge(&loose, Some(&data()), &master, Dir::Reply, &to(dst, 2000)), Err(Rule::BadAddress), "{dst}");
+    }
+}
+
+#[test]
+fn loopback_is_good_where_it_is_the_masters_own() {
+    let orig = tuple("127.0.0.1", 40000, "127.0.0.1", 21);
+    let granted = judged(&flow(orig, orig.inverse()), Dir::Reply, &to("127.0.0.1", 2000));
+    assert_eq!(granted, Ok(permit("127.0.0.1", "127.0.0.1", 2000, None)));
+}
+
+#[test]
+fn privileged_ports_need_permission_and_port_0_never_gets_it() {
+    let allowed = Rules { privileged_ports: true, ..Rules::default() };
+    for (port, default, permitted) in [(0, false, false), (1, false, true), (1023, false, true), (1024, true, true), (65535, true, true)] {
+        assert_eq!(judged(&plain(), Dir::Reply, &to(SERVER, port)).is_ok(), default, "{port}");
+        assert_eq!(judge(&allowed, Some(&data()), &plain(), Dir::Reply, &to(SERVER, port)).is_ok(), permitted, "{port}");
+    }
+    let from = |sport| Expect { sport: Some(sport), ..to(CLIENT, 2000) };
+    assert_eq!(judged(&plain(), Dir::Orig, &from(0)), Err(Rule::PrivilegedPort));
+    assert_eq!(judged(&plain(), Dir::Orig, &from(20)).map(|permit| permit.sport), Ok(Some(20)), "FTP's data port");
+}
+
+#[test]
+fn only_tcp_and_udp_are_opened() {
+    for (proto, good) in [(6, true), (17, true), (0, false), (1, false), (47, false), (255, false)] {
+        let judged = judged(&plain(), Dir::Reply, &Expect { proto, ..to(SERVER, 2000) });
+        assert_eq!(judged.err(), (!good).then_some(Rule::BadProtocol), "{proto}");
+    }
+}
+
+#[test]
+fn unknown_class_is_refused() {
+    assert_eq!(judge(&Rules::default(), None, &plain(), Dir::Reply, &to(SERVER, 2000)), Err(Rule::BadClass));
+}
+
+#[test]
+fn anyone_may_connect_in_a_class_that_says_so_only() {
+    let anyone = Expect { src: Source::Anyone, permanent: true, ..to(CLIENT, 2000) };
+    assert_eq!(judged(&plain(), Dir::Orig, &anyone), Err(Rule::BadClass));
+    let answers = Class::new("answers", Scope::AnyToEnd, 8, 16);
+    let granted = judge(&Rules::default(), Some(&answers), &plain(), Dir::Orig, &anyone).unwrap();
+    assert_eq!((granted.src, granted.dst, granted.permanent), (None, ip(CLIENT), true));
+    let third = judge(&Rules::default(), Some(&answers), &plain(), Dir::Orig, &Expect { dst: ip(SERVER), ..anyone });
+    assert_eq!(third, Err(Rule::ForeignAddress));
+}
+
+#[test]
+fn without_nat_there_is_one_port_to_try() {
+    assert_eq!(permit(CLIENT, SERVER, 2000, None).ports(9).collect::<Vec<_>>(), [2000]);
+}
+
+#[test]
+fn port_search_depends_on_the_seed_alone() {
+    let permit = permit(SERVER, ROUTER, 2000, Some(Dir::Reply));
+    let walk = |seed| permit.ports(seed).collect::<Vec<_>>();
+    assert_eq!(walk(1), walk(1));
+    assert_ne!(walk(1), walk(2));
+}
+
+fn announcement<'a>(class: &'a Class, flow: &'a Flow, expect: &'a Expect, before: u8) -> Announcement<'a> {
+    Announcement { class: Some(class), flow, dir: Dir::Reply, before, expect }
+}
+
+#[test]
+fn one_packet_announces_four_times_at_most() {
+    let (class, flow, now) = (data(), plain(), Instant::now());
+    let mut judge = Judge::new(Rules::default());
+    let expect = to(SERVER, 2000);
+    for before in 0..4 {
+        assert!(judge.judge(&announcement(&class, &flow, &expect, before), now).is_ok());
+    }
+    assert_eq!(judge.judge(&announcement(&class, &flow, &expect, 4), now), Err(Rule::PerPacket));
+}
+
+#[test]
+fn refused_announcements_cost_tokens_too() {
+    let (class, flow, now) = (data(), plain(), Instant::now());
+    let mut judge = Judge::new(Rules { rate: Rate { burst: 2, per_second: 1 }, ..Rules::default() });
+    let bounce = to("192.0.2.9", 2000);
+    let mut verdict = |now| judge.judge(&announcement(&class, &flow, &bounce, 0), now).unwrap_err();
+    assert_eq!([verdict(now), verdict(now), verdict(now)], [Rule::ForeignAddress, Rule::ForeignAddress, Rule::Rate]);
+    assert_eq!(verdict(now + Duration::from_secs(1)), Rule::ForeignAddress);
+}
+
+#[test]
+fn class_is_full_until_one_closes_or_expires() {
+    let (class, flow, now) = (data(), plain(), Instant::now());
+    let mut judge = Judge::new(Rules::default());
+    let [one, two, three] = [2001, 2002, 2003].map(|port| to(SERVER, port));
+    for expect in [&one, &two] {
+        let permit = judge.judge(&announcement(&class, &flow, expect, 0), now).unwrap();
+        judge.granted(flow.id, &permit, class.timeout(), now);
+    }
+    assert_eq!(judge.judge(&announcement(&class, &flow, &three, 0), now), Err(Rule::ClassFull));
+    let again = judge.judge(&announcement(&class, &flow, &two, 0), now);
+    assert!(again.is_ok(), "a retransmission asks for nothing new");
+    judge.closed(flow.id, &again.unwrap());
+    assert!(judge.judge(&announcement(&class, &flow, &three, 0), now).is_ok());
+    judge.granted(flow.id, &again.unwrap(), class.timeout(), now);
+    let later = now + class.timeout();
+    assert!(judge.judge(&announcement(&class, &flow, &three, 0), later).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn ports_are_distinct_of_one_kind_and_start_with_the_announced(announced in 1_u16.., seed in any::<u64>()) {
+        let ports: Vec<_> = permit(SERVER, ROUTER, announced, Some(Dir::Reply)).ports(seed).collect();
+        prop_assert_eq!(ports[0], announced);
+        prop_assert!((128..=129).contains(&ports.len()));
+        prop_assert_eq!(ports.iter().collect::<HashSet<_>>().len(), ports.len());
+        let range = if announced < 1024 { 600..=1023 } else { 1024..=65535 };
+        prop_assert!(ports[1..].iter().all(|port| range.contains(port)));
+    }
+
+    #[test]
+    fn no_announcement_opens_a_way_to_a_host_that_did_not_announce(
+        own in any::<u32>(), face in any::<u32>(), peer in any::<u32>(), announced in any::<u32>(), port in any::<u16>(), orig in any::<bool>(),
+    ) {
+        let addr = |bits: u32| IpAddr::V4(bits.into());
+        let there = Tuple { src: addr(own), dst: addr(peer), proto: 6, sport: 21, dport: 4000 };
+        let back = Tuple { src: addr(peer), dst: addr(face), proto: 6, sport: 4000, dport: 21 };
+        let (dir, flow) = if orig { (Dir::Orig, flow(there, back)) } else { (Dir::Reply, flow(back, there)) };
+        for dst in [announced, own, face] {
+            if let Ok(permit) = judged(&flow, dir, &Expect { dst: addr(dst), ..to(SERVER, port) }) {
+                prop_assert!(dst == own || dst == face);
+                prop_assert_eq!((permit.src, permit.dst), (Some(addr(peer)), addr(face)));
+                prop_assert!(permit.dport >= 1024);
+                prop_assert_eq!(permit.nat, flow.is_translated().then_some(dir.flip()));
+            }
+        }
+    }
+}

@@ -21,4 +21,10 @@ pub fn by_name(role: &str) -> Option<&'static Profile> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn roles_are_found_by_their_names() {
+        assert!(ALL.iter().all(|profile| by_name(profile.role).is_some_and(|found| found.role == profile.role)));
+        assert!(by_name("Worker").is_none());
+    }
 }

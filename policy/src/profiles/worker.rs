@@ -54,7 +54,7 @@ pub const WORKER: Profile = Profile {
         call!(SYS_rt_sigaction, [arg(0, int(SIGBUS))], "as for SIGSEGV"),
         call!(SYS_rt_sigreturn, "return from that handler, into the fault again"),
         call!(SYS_sigaltstack, "an orderly end takes the handler's stack down"),
-        call!(SYS_exit_group, "end"),
+        call!(SYS_exit_group, "an orderly end"),
     ]),
     includes: None,
     files: Some(&[]),

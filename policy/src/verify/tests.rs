@@ -1,1 +1,153 @@
-//! Tests with real texts.
+//! Texts of `/proc/PID/status` as Linux 6.18 wrote them.
+
+use super::*;
+
+/// A sealed worker.
+const WORKER: &str = "\
+Name:	cthelper-worker
+Umask:	0077
+State:	S (sleeping)
+Tgid:	16721
+Ngid:	0
+Pid:	16721
+PPid:	16700
+TracerPid:	0
+Uid:	64321	64321	64321	64321
+Gid:	64321	64321	64321	64321
+FDSize:	64
+Groups:	 
+NStgid:	16721
+NSpid:	16721
+NSpgid:	16721
+NSsid:	16721
+Kthread:	0
+VmPeak:	    3260 kB
+VmRSS:	    2396 kB
+CoreDumping:	0
+THP_enabled:	1
+untag_mask:	0xffffffffffffffff
+Threads:	1
+SigQ:	0/31679
+SigPnd:	0000000000000000
+ShdPnd:	0000000000000000
+SigBlk:	0000000000000000
+SigIgn:	0000000000001000
+SigCgt:	0000000000000440
+CapInh:	0000000000000000
+CapPrm:	0000000000000000
+CapEff:	0000000000000000
+CapBnd:	0000000000000000
+CapAmb:	0000000000000000
+NoNewPrivs:	1
+Seccomp:	2
+Seccomp_filters:	2
+Speculation_Store_Bypass:	thread vulnerable
+SpeculationIndirectBranch:	conditional enabled
+Cpus_allowed:	3
+voluntary_ctxt_switches:	6
+nonvoluntary_ctxt_switches:	0
+";
+
+fn strict() -> Expected {
+    Expected::strict(64321, 64321, 16700)
+}
+
+/// The worker's text with one line changed.
+fn with(field: &str, text: &str) -> String {
+    let line = |line: &str| if line.starts_with(&format!("{field}:")) { format!("{field}:\t{text}\n") } else { format!("{line}\n") };
+    let changed: String = WORKER.lines().map(line).collect();
+    assert_ne!(changed, WORKER, "{field} is not in the text");
+    changed
+}
+
+fn without(field: &str) -> String {
+    WORKER.lines().filter(|line| !line.starts_with(&format!("{field}:"))).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn sealed_worker_is_verified() {
+    assert_eq!(verify(WORKER, &strict()), Ok(Verified { uid: 64321, gid: 64321, seccomp_filters: 2 }));
+    let three = verify(&with("Seccomp_filters", "3"), &strict());
+    assert_eq!(three.map(|seen| seen.seccomp_filters), Ok(3), "a container's own filter may lie beneath");
+}
+
+#[test]
+fn each_field_that_deviates_is_named() {
+    let deviations = [
+        ("Uid", "64321\t64321\t0\t64321"),
+        ("Uid", "0\t0\t0\t0"),
+        ("Uid", "64321\t64321\t64321"),
+        ("Uid", "64321\t64321\t64321\t64321\t64321"),
+        ("Uid", "-1\t-1\t-1\t-1"),
+        ("Gid", "64321\t0\t64321\t64321"),
+        ("Gid", "64322\t64322\t64322\t64322"),
+        ("Groups", "64321 "),
+        ("Groups", "0"),
+        ("CapInh", "0000000000001000"),
+        ("CapPrm", "000001ffffffffff"),
+        ("CapEff", "0000000000200000"),
+        ("CapBnd", "8000000000000000"),
+        ("CapAmb", "0000000000000001"),
+        ("CapAmb", ""),
+        ("CapEff", "none"),
+        ("NoNewPrivs", "0"),
+        ("Seccomp", "0"),
+        ("Seccomp", "1"),
+        ("Seccomp", "3"),
+        ("Seccomp_filters", "1"),
+        ("Seccomp_filters", "-2"),
+        ("Seccomp_filters", "two"),
+        ("Threads", "2"),
+        ("PPid", "1"),
+    ];
+    for (field, text) in deviations {
+        let deviation = verify(&with(field, text), &strict()).unwrap_err();
+        assert_eq!((deviation.field, deviation.found.as_str()), (field, text.trim()));
+    }
+}
+
+#[test]
+fn missing_field_is_a_deviation() {
+    let fields = ["Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Threads", "PPid"];
+    for field in fields.into_iter().chain(["Seccomp_filters"]) {
+        let deviation = verify(&without(field), &strict()).unwrap_err();
+        assert_eq!((deviation.field, deviation.found.as_str()), (field, ""));
+    }
+    assert_eq!(verify("", &strict()).unwrap_err().field, "Uid");
+}
+
+#[test]
+fn root_is_refused_even_when_it_is_expected() {
+    let text = with("Uid", "0\t0\t0\t0");
+    let deviation = verify(&text, &Expected { uid: 0, ..strict() }).unwrap_err();
+    assert_eq!(deviation.to_string(), "Uid: found 0\t0\t0\t0, wanted anything but 0");
+}
+
+#[test]
+fn ordinary_users_worker_may_keep_groups_and_bounding_set_and_nothing_else() {
+    let lax = Expected::unprivileged(64321, 64321, 16700);
+    for (field, text) in [("Groups", "4 27 64321 "), ("CapBnd", "000001ffffffffff")] {
+        assert!(verify(&with(field, text), &lax).is_ok(), "{field}");
+        assert!(verify(&with(field, text), &strict()).is_err(), "{field}");
+    }
+    for (field, text) in [("CapPrm", "0000000000001000"), ("NoNewPrivs", "0"), ("Seccomp_filters", "1")] {
+        assert_eq!(verify(&with(field, text), &lax).unwrap_err().field, field);
+    }
+}
+
+#[test]
+fn process_name_cannot_pose_as_a_field() {
+    // proc escapes a newline in a name, so a name stays on its line.
+    let posing = WORKER.replacen("cthelper-worker", "x\\nSeccomp:\t2", 1).replacen("Seccomp:	2\nSeccomp_f", "Seccomp:	0\nSeccomp_f", 1);
+    assert_eq!(verify(&posing, &strict()).unwrap_err().field, "Seccomp");
+}
+
+#[test]
+fn deviation_reads_as_one_line() {
+    let deviation = verify(&with("CapEff", "0000000000001000"), &strict()).unwrap_err();
+    assert_eq!(deviation.to_string(), "CapEff: found 0000000000001000, wanted no capability");
+    let missing = verify(&without("Seccomp_filters"), &strict()).unwrap_err();
+    assert_eq!(missing.to_string(), "Seccomp_filters: found nothing, wanted at least 2");
+    let long = verify(&with("Groups", &"7 ".repeat(500)), &strict()).unwrap_err();
+    assert_eq!(long.found.len(), 64);
+}
