@@ -1,1 +1,173 @@
-fn main() {}
+//! The operator's tool. It holds no privilege of its own: the kernel and `control.sock` decide what its user may do.
+//!
+//! Called by the name `nfct` it answers as that program. Exit status: 0 done; 1 `doctor` found a failure or `nfct` failed;
+//! 64 wrong arguments; 69 no daemon, no kernel support, or refused; 70 an answer that cannot be understood; 77 not permitted.
+
+#![allow(unreachable_pub, reason = "a program has no outside: here `pub` means its other modules")]
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use cthelper_proto::ctl::Request;
+use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
+
+use exit::{Exit, Failure};
+
+mod control;
+mod doctor;
+mod exit;
+mod expect;
+mod nfct;
+mod policy;
+mod registry;
+mod rules;
+mod status;
+mod text;
+
+#[derive(Debug, Parser)]
+#[command(name = "cthelperctl", version, about = "Looks after cthelperd and the kernel's user-space conntrack helpers")]
+struct Cli {
+    /// Where cthelperd keeps its sockets
+    #[arg(long, global = true, value_name = "DIR", default_value = "/run/cthelperd")]
+    runtime_dir: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// How the helpers are
+    Status {
+        /// One JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace a helper's worker, and serve the helper again if it crashed too often
+    Restart { name: String },
+    /// Serve a helper again
+    Enable { name: String },
+    /// Let packets pass without a helper
+    Disable { name: String },
+    /// What is missing, and what to do; exit status 1 if anything fails
+    Doctor(doctor::Wanted),
+    /// Print rules that attach helpers to connections
+    #[command(subcommand)]
+    Rules(rules::Dialect),
+    /// Show expected connections
+    #[command(subcommand)]
+    Expect(expect::Show),
+    /// Print what a role may do, and why
+    Policy {
+        /// The role; all of them without it
+        role: Option<String>,
+    },
+    /// As the nfct of conntrack-tools: list, add, get, delete, flush, disable helper
+    #[command(disable_help_flag = true)]
+    Nfct {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    let words: Vec<_> = std::env::args_os().collect();
+    let program = words.first().map(PathBuf::from).unwrap_or_default();
+    if program.file_name() == Some(OsStr::new("nfct")) {
+        let words: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        return as_nfct(&program.to_string_lossy(), &words);
+    }
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) if !error.use_stderr() => {
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => return Failure::new(Exit::Usage, one_line(&error.to_string())).report(),
+    };
+    match run(&cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// clap's complaint without its usage screen: what was wrong, and what may have been meant.
+fn one_line(complaint: &str) -> String {
+    let lines = complaint.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let said: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    said.join("; ").trim_start_matches("error: ").to_owned()
+}
+
+fn as_nfct(program: &str, words: &[String]) -> ExitCode {
+    let mut io = nfct::Streams { out: &mut io::stdout(), err: &mut io::stderr() };
+    ExitCode::from(nfct::run(program, words, Nfnl::open, &mut io))
+}
+
+fn run(cli: &Cli) -> Result<ExitCode, Failure> {
+    let runtime_dir: &Path = &cli.runtime_dir;
+    let mut out = io::stdout().lock();
+    match &cli.command {
+        Command::Status { json } => {
+            let status = control::status(runtime_dir)?;
+            let text = if *json { serde_json::json!(status).to_string() + "\n" } else { status::table(&status) };
+            out.write_all(text.as_bytes())?;
+        }
+        Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,
+        Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
+        Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,
+        Command::Doctor(wanted) => {
+            let healthy = doctor::run(wanted, runtime_dir, &mut out)?;
+            return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Command::Rules(dialect) => out.write_all(rules::text(dialect)?.as_bytes())?,
+        Command::Expect(show) => expect::run(*show, &mut out)?,
+        Command::Policy { role } => out.write_all(policy::text(role.as_deref())?.as_bytes())?,
+        Command::Nfct { words } => {
+            drop(out);
+            return Ok(as_nfct("cthelperctl nfct", words));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn complaint(line: &str) -> String {
+        one_line(&Cli::try_parse_from(line.split(' ')).unwrap_err().to_string())
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_wrong_argument_is_one_line_with_what_may_be_meant() {
+        let said = complaint("cthelperctl stats");
+        assert!(said.contains("'stats'") && said.contains("'status'") && !said.contains('\n'), "{said}");
+        let said = complaint("cthelperctl rules nft --family inet5");
+        assert!(said.contains("inet5") && said.contains("inet6") && !said.contains('\n'), "{said}");
+        assert!(complaint("cthelperctl restart").contains("<NAME>"));
+        assert!(complaint("cthelperctl rules nft --ports 0").contains('0'));
+    }
+
+    #[test]
+    fn the_runtime_dir_may_stand_anywhere() {
+        for line in ["cthelperctl --runtime-dir /x status --json", "cthelperctl status --runtime-dir /x"] {
+            assert_eq!(Cli::try_parse_from(line.split(' ')).unwrap().runtime_dir, Path::new("/x"));
+        }
+    }
+
+    #[test]
+    fn nfct_takes_its_words_as_they_are() {
+        let cli = Cli::try_parse_from(["cthelperctl", "nfct", "list", "helper", "--help"]).unwrap();
+        let Command::Nfct { words } = cli.command else { panic!() };
+        assert_eq!(words, ["list", "helper", "--help"]);
+    }
+}

@@ -1,0 +1,171 @@
+//! The client's end of `control.sock`.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+use cthelper_proto::ctl::{Reply, Request, Status};
+
+use crate::exit::{Exit, Failure};
+
+/// The daemon answers at once; replacing a worker takes it a few milliseconds.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes an answer may have: some 3000 helpers' status.
+const ANSWER_MAX: u64 = 1 << 20;
+
+/// Asks the daemon that serves `runtime_dir`.
+pub fn ask(runtime_dir: &Path, request: &Request) -> Result<Reply, Failure> {
+    let socket = runtime_dir.join("control.sock");
+    let stream = UnixStream::connect(&socket).map_err(|error| unreachable_daemon(&socket, &error))?;
+    let line = exchange(&stream, request).map_err(|error| unanswered(&error))?;
+    serde_json::from_str(&line).map_err(|error| {
+        Failure::new(Exit::Software, format!("cthelperd's answer cannot be read ({error}): is it of another version?"))
+    })
+}
+
+/// How the helpers are.
+pub fn status(runtime_dir: &Path) -> Result<Status, Failure> {
+    match ask(runtime_dir, &Request::Status)? {
+        Reply::Status(status) => Ok(status),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// Has something done.
+pub fn order(runtime_dir: &Path, request: &Request) -> Result<(), Failure> {
+    match ask(runtime_dir, request)? {
+        Reply::Done => Ok(()),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+fn out_of_place(reply: &Reply) -> Failure {
+    match reply {
+        Reply::Failed { reason } => Failure::new(Exit::Unavailable, format!("cthelperd: {reason}")),
+        _ => Failure::new(Exit::Software, "cthelperd answered another question: is it of another version?"),
+    }
+}
+
+/// One line there, one line back, without its newline.
+fn exchange(stream: &UnixStream, request: &Request) -> io::Result<String> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_string(request)?;
+    line.push('\n');
+    (&*stream).write_all(line.as_bytes())?;
+    let mut answer = String::new();
+    BufReader::new(stream.take(ANSWER_MAX)).read_line(&mut answer)?;
+    match answer.pop() {
+        Some('\n') => Ok(answer),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn unreachable_daemon(socket: &Path, error: &io::Error) -> Failure {
+    let path = socket.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => Failure::new(
+            Exit::Unavailable,
+            format!("no cthelperd here, {path} does not exist: start it (systemctl start cthelperd), or name its --runtime-dir"),
+        ),
+        io::ErrorKind::ConnectionRefused => Failure::new(
+            Exit::Unavailable,
+            format!("no cthelperd listens at {path}, it has ended without cleaning up: start it (systemctl start cthelperd)"),
+        ),
+        io::ErrorKind::PermissionDenied => {
+            Failure::new(Exit::Permission, format!("not allowed to open {path}: it is root's alone, try sudo"))
+        }
+        _ => Failure::new(Exit::Unavailable, format!("cannot connect to {path}: {error}")),
+    }
+}
+
+fn unanswered(error: &io::Error) -> Failure {
+    let words = match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "cthelperd does not answer".to_owned(),
+        io::ErrorKind::UnexpectedEof => "cthelperd closed the connection without a whole answer".to_owned(),
+        _ => format!("talking to cthelperd failed: {error}"),
+    };
+    Failure::new(Exit::Unavailable, words)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+    use std::path::PathBuf;
+    use std::thread;
+
+    use super::*;
+
+    /// A folder of our own, gone when dropped.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("cthelperctl-{name}-{}", std::process::id()));
+            std::fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// Serves one client with `answer`, and returns what it asked.
+    fn daemon(folder: &Folder, answer: &'static str) -> thread::JoinHandle<String> {
+        let listener = UnixListener::bind(folder.0.join("control.sock")).unwrap();
+        thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = String::new();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut asked).unwrap();
+            stream.write_all(answer.as_bytes()).unwrap();
+            asked
+        })
+    }
+
+    #[test]
+    fn one_line_goes_there_and_one_comes_back() {
+        let folder = Folder::new("order");
+        let served = daemon(&folder, "{\"is\":\"done\"}\n");
+        order(&folder.0, &Request::Restart { helper: "ftp".to_owned() }).unwrap();
+        assert_eq!(served.join().unwrap(), "{\"do\":\"restart\",\"helper\":\"ftp\"}\n");
+    }
+
+    #[test]
+    fn a_refusal_is_the_daemons_words() {
+        let folder = Folder::new("refusal");
+        let served = daemon(&folder, "{\"is\":\"failed\",\"reason\":\"no helper\\u001b[2J here\"}\n");
+        let failure = order(&folder.0, &Request::Enable { helper: "x".to_owned() }).unwrap_err();
+        served.join().unwrap();
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert_eq!(failure.to_string(), "cthelperd: no helper\\u{1b}[2J here");
+    }
+
+    #[test]
+    fn an_answer_that_is_cut_off_or_foreign_is_reported() {
+        for (answer, exit) in [
+            ("", Exit::Unavailable),
+            ("{\"is\":\"done\"}", Exit::Unavailable),
+            ("hello\n", Exit::Software),
+            ("{\"is\":\"done\"}\n", Exit::Software),
+        ] {
+            let folder = Folder::new(&format!("foreign-{}", answer.len()));
+            let served = daemon(&folder, answer);
+            assert_eq!(status(&folder.0).unwrap_err().exit, exit, "{answer:?}");
+            served.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn no_daemon_is_said_so() {
+        let folder = Folder::new("none");
+        let failure = status(&folder.0).unwrap_err();
+        assert_eq!(failure.exit, Exit::Unavailable);
+        assert!(failure.words.contains("does not exist"), "{}", failure.words);
+        drop(UnixListener::bind(folder.0.join("control.sock")).unwrap());
+        assert!(status(&folder.0).unwrap_err().words.contains("ended without cleaning up"));
+    }
+}

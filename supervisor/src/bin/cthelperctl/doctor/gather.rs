@@ -1,0 +1,155 @@
+//! Finds the facts out: the only part of `doctor` that touches the system.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use cthelper_proto::ctl::Status;
+use cthelper_proto::netlink::{expect, queue};
+use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
+use nix::errno::Errno;
+
+use super::queues::{self, Queue};
+use super::{Facts, kernel, ruleset};
+use crate::control;
+use crate::exit::Failure;
+use crate::registry::Registry;
+
+/// `CAP_NET_ADMIN`'s bit in `CapEff`.
+const NET_ADMIN: u64 = 1 << 12;
+/// The initial user namespace's inode number (`PROC_USER_INIT_INO`).
+const INITIAL_USERNS: &str = "user:[4026531837]";
+/// Helpers inside the kernel that have a module of their own, as they are registered.
+const IN_KERNEL: [&str; 9] = ["amanda", "ftp", "irc", "netbios-ns", "pptp", "sane", "sip", "snmp", "tftp"];
+
+/// Everything there is to know.
+pub fn facts(wanted: Vec<String>, runtime_dir: &Path) -> Facts {
+    let release =
+        nix::sys::utsname::uname().map_or_else(|_| String::new(), |uname| uname.release().to_string_lossy().into_owned());
+    let queues = queues_bound();
+    let (attached, rules_unknown) = rules();
+    let daemon = control::status(runtime_dir);
+    Facts {
+        distribution: distribution(),
+        kconfig: kconfig(&release),
+        release,
+        net_admin: net_admin(),
+        initial_userns: fs::read_link("/proc/self/ns/user").ok().map(|namespace| namespace.as_os_str() == INITIAL_USERNS),
+        registry: Nfnl::open().and_then(|mut socket| socket.list()),
+        glue: glue(queues.as_deref().unwrap_or_default()),
+        expectations: expectations(),
+        expect_max: number_in("/proc/sys/net/netfilter/nf_conntrack_expect_max"),
+        in_kernel: IN_KERNEL.into_iter().filter(|name| is_loaded(name)).map(str::to_owned).collect(),
+        queues,
+        attached,
+        rules_unknown,
+        workers: workers(&daemon),
+        daemon,
+        wanted,
+    }
+}
+
+/// `ID` of os-release(5).
+fn distribution() -> String {
+    let text = fs::read_to_string("/etc/os-release").or_else(|_| fs::read_to_string("/usr/lib/os-release")).unwrap_or_default();
+    let id = text.lines().find_map(|line| line.strip_prefix("ID="));
+    id.unwrap_or_default().trim_matches('"').to_owned()
+}
+
+/// The options that matter, from the file most distributions install beside the kernel, or from the running kernel.
+fn kconfig(release: &str) -> Option<BTreeMap<String, String>> {
+    let files = [
+        format!("/boot/config-{release}"),
+        format!("/lib/modules/{release}/config"),
+        format!("/lib/modules/{release}/build/.config"),
+    ];
+    let text =
+        files.iter().find_map(|file| fs::read_to_string(file).ok()).or_else(|| output("zcat", &["/proc/config.gz"]).ok())?;
+    let set = text.lines().filter_map(|line| line.split_once('=')).filter(|(option, _)| kernel::OPTIONS.contains(option));
+    Some(set.map(|(option, value)| (option.to_owned(), value.to_owned())).collect())
+}
+
+fn net_admin() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective.and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok()).is_some_and(|caps| caps & NET_ADMIN != 0)
+}
+
+/// Binds a queue nobody uses, asks for conntrack data, and gives it back by closing the socket.
+fn glue(bound: &[Queue]) -> Result<(), Errno> {
+    let unused =
+        (0..=u16::MAX).rev().find(|number| bound.iter().all(|queue| queue.number != u32::from(*number))).ok_or(Errno::EBUSY)?;
+    let mut socket = Nfnl::open()?;
+    socket.request(|out, seq| queue::bind(out, seq, unused), |_| ()).map_err(|refusal| refusal.errno)?;
+    let flags = queue::config::CONNTRACK;
+    let config = queue::Config { copy_range: 0, max_len: 1, flags, mask: flags };
+    socket.request(|out, seq| queue::configure(out, seq, unused, &config), |_| ()).map_err(|refusal| refusal.errno)
+}
+
+fn expectations() -> Result<usize, Errno> {
+    let mut count = 0;
+    Nfnl::open()?.request(|out, seq| expect::dump(out, seq, 0), |_| count += 1).map_err(|refusal| refusal.errno)?;
+    Ok(count)
+}
+
+fn number_in(file: &str) -> Option<usize> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+fn is_loaded(helper: &str) -> bool {
+    Path::new("/sys/module").join(format!("nf_conntrack_{}", helper.replace('-', "_"))).is_dir()
+}
+
+/// Without the file there is no queue subsystem, and so no queue.
+fn queues_bound() -> Result<Vec<Queue>, String> {
+    const FILE: &str = "/proc/net/netfilter/nfnetlink_queue";
+    match fs::read_to_string(FILE) {
+        Ok(text) => Ok(queues::parse(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(format!("{FILE}: {error}")),
+    }
+}
+
+/// The helpers that rules attach, and why there may be more.
+fn rules() -> (BTreeSet<String>, Option<String>) {
+    let mut attached = BTreeSet::new();
+    let mut unknown = Vec::new();
+    let nft = output("nft", &["-j", "list", "ruleset"])
+        .and_then(|json| ruleset::attached_by_nft(&json).ok_or_else(|| "nft speaks no JSON".to_owned()));
+    let tables =
+        ["iptables-save", "ip6tables-save"].map(|program| output(program, &[]).map(|text| ruleset::attached_by_iptables(&text)));
+    let none_installed = missing("nft") && missing("iptables-save");
+    for (program, found) in ["nft", "iptables-save", "ip6tables-save"].into_iter().zip([nft].into_iter().chain(tables)) {
+        match found {
+            Ok(names) => attached.extend(names),
+            // Rules of a tool that is not installed are unlikely, as long as another one is.
+            Err(_) if missing(program) && !none_installed => {}
+            Err(why) => unknown.push(why),
+        }
+    }
+    (attached, (!unknown.is_empty()).then(|| unknown.join("; ")))
+}
+
+/// Whether no folder of `PATH` has this program.
+fn missing(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    !std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// What a program prints, or in words why it does not.
+fn output(program: &str, arguments: &[&str]) -> Result<String, String> {
+    let run =
+        Command::new(program).args(arguments).stdin(Stdio::null()).output().map_err(|error| format!("{program}: {error}"))?;
+    if run.status.success() {
+        return Ok(String::from_utf8_lossy(&run.stdout).into_owned());
+    }
+    let words = String::from_utf8_lossy(&run.stderr);
+    Err(format!("{program}: {}", words.lines().next().map_or_else(|| run.status.to_string(), str::to_owned)))
+}
+
+fn workers(daemon: &Result<Status, Failure>) -> BTreeMap<u32, String> {
+    let pids = daemon.iter().flat_map(|status| &status.helpers).flat_map(|helper| &helper.workers).map(|worker| worker.pid);
+    pids.filter_map(|pid| Some((pid, fs::read_to_string(format!("/proc/{pid}/status")).ok()?))).collect()
+}

@@ -1,0 +1,56 @@
+//! `/proc/net/netfilter/nfnetlink_queue`: one line per bound queue of this network namespace.
+
+/// One bound queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// Its number.
+    pub number: u32,
+    /// `NFQNL_COPY_*`: 0 none (packets are dropped), 1 headers, 2 packets.
+    copy_mode: u32,
+    /// Packets that found it full.
+    full: u64,
+    /// Packets that found its reader's buffer full.
+    unsent: u64,
+}
+
+impl Queue {
+    /// Whether packets reach the reader.
+    pub fn hands_out_packets(&self) -> bool {
+        self.copy_mode != 0
+    }
+
+    /// Packets that were dropped or let pass for want of room.
+    pub fn lost(&self) -> u64 {
+        self.full.saturating_add(self.unsent)
+    }
+}
+
+/// The queues in the file's text; a line that cannot be read is left out.
+/// Columns: number, port id, waiting, copy mode, copy range, full, unsent, last id, 1.
+pub fn parse(text: &str) -> Vec<Queue> {
+    text.lines().filter_map(line).collect()
+}
+
+fn line(line: &str) -> Option<Queue> {
+    let mut columns = line.split_whitespace();
+    Some(Queue {
+        number: columns.next()?.parse().ok()?,
+        copy_mode: columns.nth(2)?.parse().ok()?,
+        full: columns.nth(1)?.parse().ok()?,
+        unsent: columns.next()?.parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_the_kernel_are_read() {
+        let text =
+            "    6  31277     0 2 65531     3     4      812  1\n  100   4711     0 0     0     0     0        0  1\nodd\n\n";
+        let [six, hundred] = &parse(text)[..] else { panic!() };
+        assert_eq!((six.number, six.lost(), six.hands_out_packets()), (6, 7, true));
+        assert_eq!((hundred.number, hundred.lost(), hundred.hands_out_packets()), (100, 0, false));
+    }
+}

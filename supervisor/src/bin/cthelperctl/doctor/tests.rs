@@ -1,0 +1,225 @@
+//! Every check on facts that are made up: a healthy machine, and one thing wrong at a time.
+
+use cthelper_proto::ctl::{HelperStatus, LaneState, WorkerStatus};
+use cthelper_proto::netlink::cthelper::{DISABLED, ENABLED};
+use cthelper_proto::types::{Family, L4};
+
+use super::*;
+use crate::exit::Exit;
+
+fn helper(name: &str, family: u16, queue: u32) -> Helper {
+    Helper { name: name.to_owned(), family, l4: 6, queue, classes: Vec::new(), state_len: 0, status: ENABLED }
+}
+
+fn served(name: &str, state: LaneState) -> HelperStatus {
+    let worker = WorkerStatus { pid: 77, uid: 990, generation: 1, spare: false, landlock: "enforced".to_owned() };
+    HelperStatus {
+        name: name.to_owned(),
+        l4: L4::Tcp,
+        families: Family::ALL.to_vec(),
+        queue: 6,
+        state,
+        on_down: "accept".to_owned(),
+        packets: 0,
+        verdicts: 0,
+        expectations: 0,
+        refused: BTreeMap::new(),
+        malformed: BTreeMap::new(),
+        trouble: BTreeMap::new(),
+        restarts: 0,
+        workers: vec![worker],
+    }
+}
+
+const CONFINED: &str = "Name:\tcthelper-worker\nThreads:\t1\nPPid:\t50\nUid:\t990\t990\t990\t990\nGid:\t991\t991\t991\t991\nGroups:\t \n\
+    CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\nCapBnd:\t0000000000000000\n\
+    CapAmb:\t0000000000000000\nNoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t2\n";
+
+/// A machine on which FTP is helped over IPv4.
+fn healthy() -> Facts {
+    Facts {
+        release: "6.1.0-28-amd64".to_owned(),
+        distribution: "debian".to_owned(),
+        kconfig: Some(BTreeMap::from(kernel::OPTIONS.map(|option| (option.to_owned(), "m".to_owned())))),
+        net_admin: true,
+        initial_userns: Some(true),
+        registry: Ok(vec![helper("ftp", 2, 6)]),
+        glue: Ok(()),
+        expectations: Ok(3),
+        expect_max: Some(128),
+        in_kernel: BTreeSet::new(),
+        queues: Ok(queues::parse("6 31277 0 2 65531 0 0 812 1")),
+        attached: BTreeSet::from(["ftp".to_owned()]),
+        rules_unknown: None,
+        daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Serving)] }),
+        workers: BTreeMap::from([(77, CONFINED.to_owned())]),
+        wanted: Vec::new(),
+    }
+}
+
+/// What all checks say that is not `ok`: level and check's name.
+fn trouble(facts: &Facts) -> Vec<(Level, &'static str)> {
+    let findings = CHECKS.iter().flat_map(|check| check(facts));
+    findings.filter(|finding| finding.level != Level::Ok).map(|finding| (finding.level, finding.check)).collect()
+}
+
+/// The only finding of one check, which must have a remedy.
+fn only(check: fn(&Facts) -> Vec<Finding>, facts: &Facts) -> Finding {
+    let [finding] = &check(facts)[..] else { panic!("{:?}", check(facts)) };
+    assert_eq!(finding.remedy.is_none(), finding.level == Level::Ok, "{finding:?}");
+    finding.clone()
+}
+
+#[test]
+fn a_healthy_machine_has_nothing_but_ok() {
+    assert_eq!(trouble(&healthy()), []);
+}
+
+#[test]
+fn without_privilege_only_that_fails() {
+    let denied = Facts {
+        net_admin: false,
+        registry: Err(Errno::EPERM),
+        glue: Err(Errno::EPERM),
+        expectations: Err(Errno::EPERM),
+        queues: Err("not permitted".to_owned()),
+        daemon: Err(Failure::new(Exit::Permission, "root's alone")),
+        ..healthy()
+    };
+    let fails: Vec<_> = trouble(&denied).into_iter().filter(|(level, _)| *level == Level::Fail).collect();
+    assert_eq!(fails, [(Level::Fail, "privilege")]);
+}
+
+#[test]
+fn a_user_namespace_of_its_own_is_named() {
+    let contained = Facts { initial_userns: Some(false), registry: Err(Errno::EPERM), ..healthy() };
+    let finding = only(kernel::privilege, &contained);
+    assert!(finding.level == Level::Fail && finding.what.contains("user namespace"));
+}
+
+#[test]
+fn a_missing_module_is_told_from_a_missing_option() {
+    let absent = Facts { registry: Err(Errno::EINVAL), ..healthy() };
+    let finding = only(kernel::registry, &absent);
+    assert!(
+        finding.what.contains("built with nfnetlink_cthelper") && finding.remedy.unwrap().contains("modprobe nfnetlink_cthelper")
+    );
+    let without = Facts { kconfig: Some(BTreeMap::new()), registry: Err(Errno::EINVAL), ..healthy() };
+    assert!(only(kernel::registry, &without).what.contains("built without CONFIG_NF_CT_NETLINK_HELPER"));
+    let unknown = Facts { kconfig: None, distribution: "openwrt".to_owned(), registry: Err(Errno::EINVAL), ..healthy() };
+    assert!(only(kernel::registry, &unknown).remedy.unwrap().contains("kmod-nfnetlink-cthelper"));
+}
+
+#[test]
+fn missing_glue_names_its_option() {
+    let finding = only(kernel::glue, &Facts { kconfig: Some(BTreeMap::new()), glue: Err(Errno::EOPNOTSUPP), ..healthy() });
+    assert_eq!(finding.level, Level::Fail);
+    assert!(finding.what.contains("CONFIG_NETFILTER_NETLINK_GLUE_CT"), "{}", finding.what);
+}
+
+#[test]
+fn a_kernel_without_ctnetlink_fails() {
+    let without = Facts { expectations: Err(Errno::EINVAL), ..healthy() };
+    assert_eq!(trouble(&without), [(Level::Fail, "ctnetlink")]);
+}
+
+#[test]
+fn a_table_that_fills_up_warns_and_a_full_one_fails() {
+    for (count, level) in [(0, Level::Ok), (79, Level::Ok), (80, Level::Warn), (99, Level::Warn), (100, Level::Fail)] {
+        let facts = Facts { expectations: Ok(count), expect_max: Some(100), ..healthy() };
+        assert_eq!(only(kernel::room, &facts).level, level, "{count}");
+    }
+    assert_eq!(kernel::room(&Facts { expect_max: None, ..healthy() }), []);
+}
+
+#[test]
+fn an_enabled_helper_whose_queue_nobody_serves_fails_loudly() {
+    let finding = only(checks::unserved, &Facts { queues: Ok(Vec::new()), ..healthy() });
+    assert_eq!(finding.level, Level::Fail);
+    assert_eq!(
+        finding.what,
+        "ftp (inet tcp) is ENABLED AND NOBODY SERVES ITS QUEUE 6: NEW CONNECTIONS WITH THIS HELPER BREAK NOW"
+    );
+    assert!(finding.remedy.unwrap().contains("cthelperctl nfct disable helper ftp inet tcp"));
+}
+
+#[test]
+fn a_helper_for_any_family_is_disabled_in_words_that_exist() {
+    let facts = Facts { registry: Ok(vec![helper("odd", 0, 9)]), ..healthy() };
+    assert!(only(checks::unserved, &facts).remedy.unwrap().contains("nfct delete helper odd"));
+}
+
+#[test]
+fn a_queue_that_drops_or_overflows_is_told() {
+    let with = |line: &str| Facts { queues: Ok(queues::parse(line)), ..healthy() };
+    assert_eq!(only(checks::unserved, &with("6 1 0 0 0 0 0 0 1")).level, Level::Fail);
+    let full = only(checks::unserved, &with("6 1 0 2 65531 5 2 900 1"));
+    assert!(full.level == Level::Warn && full.what.contains("7 packets"), "{full:?}");
+}
+
+#[test]
+fn a_disabled_helper_needs_no_queue_but_is_told() {
+    let off = Helper { status: DISABLED, ..helper("ftp", 2, 0) };
+    let facts = Facts { registry: Ok(vec![off]), queues: Ok(Vec::new()), ..healthy() };
+    assert_eq!(trouble(&facts), [(Level::Warn, "disabled")]);
+}
+
+#[test]
+fn a_name_the_kernel_has_taken_fails_only_when_it_is_wanted() {
+    let taken = |wanted: &[&str]| Facts {
+        in_kernel: BTreeSet::from(["netbios-ns".to_owned()]),
+        wanted: wanted.iter().map(|&name| name.to_owned()).collect(),
+        ..healthy()
+    };
+    assert_eq!(only(checks::names_taken, &taken(&[])).level, Level::Ok);
+    let finding = only(checks::names_taken, &taken(&["netbios-ns"]));
+    assert_eq!(finding.level, Level::Fail);
+    assert!(finding.remedy.unwrap().contains("nf_conntrack_netbios_ns"));
+    let beside = Facts { in_kernel: BTreeSet::from(["ftp".to_owned()]), ..healthy() };
+    assert_eq!(only(checks::names_taken, &beside).level, Level::Warn);
+}
+
+#[test]
+fn a_helper_registered_for_any_family_and_for_one_is_told() {
+    let twice = Facts { registry: Ok(vec![helper("ftp", 0, 6), helper("ftp", 2, 6), helper("ftp", 10, 6)]), ..healthy() };
+    assert_eq!(trouble(&twice), [(Level::Warn, "twice")]);
+    let both = Facts { registry: Ok(vec![helper("ftp", 2, 6), helper("ftp", 10, 6)]), ..healthy() };
+    assert_eq!(trouble(&both), []);
+}
+
+#[test]
+fn a_helper_without_a_rule_is_told_apart_from_rules_that_cannot_be_read() {
+    let without = Facts { attached: BTreeSet::new(), ..healthy() };
+    let finding = only(checks::unattached, &without);
+    assert!(finding.what.contains("no rule attaches ftp"), "{}", finding.what);
+    let unknown = Facts { rules_unknown: Some("nft: not found".to_owned()), ..without };
+    assert!(only(checks::unattached, &unknown).what.ends_with("not all are known: nft: not found"));
+    assert_eq!(only(checks::unattached, &Facts { rules_unknown: Some("x".to_owned()), ..healthy() }).level, Level::Ok);
+}
+
+#[test]
+fn a_daemon_that_is_absent_tripped_or_lacks_a_helper_fails() {
+    let absent = Facts { daemon: Err(Failure::new(Exit::Unavailable, "no cthelperd here")), ..healthy() };
+    assert_eq!(trouble(&absent), [(Level::Fail, "daemon")]);
+    let tripped = Facts { daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Tripped)] }), ..healthy() };
+    assert_eq!(trouble(&tripped), [(Level::Fail, "daemon")]);
+    let lacking = Facts { wanted: vec!["sip".to_owned()], ..healthy() };
+    assert_eq!(trouble(&lacking), [(Level::Fail, "daemon")]);
+}
+
+#[test]
+fn a_worker_that_is_not_confined_fails() {
+    let text = CONFINED.replace("CapEff:\t0000000000000000", "CapEff:\t0000000000001000");
+    let finding = only(checks::confinement, &Facts { workers: BTreeMap::from([(77, text)]), ..healthy() });
+    assert!(finding.level == Level::Fail && finding.what.contains("CapEff"), "{finding:?}");
+    assert!(only(checks::confinement, &healthy()).what.contains("landlock enforced"));
+}
+
+#[test]
+fn the_report_has_a_line_for_what_and_one_for_what_to_do() {
+    let findings = [Finding::ok("glue", "fine"), Finding::fail("queue", "bad\nnews", "do this")];
+    let expected = "ok    glue         fine\nFAIL  queue        bad\\nnews\n                   -> do this\n";
+    assert_eq!(report(&findings), expected);
+    let json = serde_json::to_string(&findings[1]).unwrap();
+    assert_eq!(json, r#"{"level":"fail","check":"queue","what":"bad\nnews","do":"do this"}"#);
+}

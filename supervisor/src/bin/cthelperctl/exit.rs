@@ -1,0 +1,54 @@
+//! How a command ends: sysexits.h numbers, and one line of words on stderr.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use crate::text::printable;
+
+/// Exit statuses of this tool beside 0 (done) and 1 (`doctor` found a failure, `nfct` failed).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// `EX_USAGE`: the command line is wrong.
+    Usage = 64,
+    /// `EX_UNAVAILABLE`: no daemon, no kernel support, or the daemon said no.
+    Unavailable = 69,
+    /// `EX_SOFTWARE`: an answer that cannot be understood.
+    Software = 70,
+    /// `EX_NOPERM`: needs more privilege.
+    Permission = 77,
+}
+
+/// A command that was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Status of the process.
+    pub exit: Exit,
+    /// What went wrong and what to do, one line.
+    pub words: String,
+}
+
+impl Failure {
+    /// A failure with these words.
+    pub fn new(exit: Exit, words: impl Into<String>) -> Self {
+        Self { exit, words: words.into() }
+    }
+
+    /// Says it on stderr.
+    pub fn report(&self) -> ExitCode {
+        eprintln!("cthelperctl: {self}");
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.words))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    /// Only writing to stdout comes here.
+    fn from(error: std::io::Error) -> Self {
+        Self::new(Exit::Unavailable, format!("cannot write the output: {error}"))
+    }
+}

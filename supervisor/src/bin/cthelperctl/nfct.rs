@@ -1,0 +1,159 @@
+//! `nfct` of conntrack-tools for helpers: same words, same output, same exit status (0 or 1).
+//!
+//! Different on purpose: `get` with a protocol that matches nothing says so (nfct prints nothing and succeeds); `get` and `delete`
+//! work with a family alone (nfct then asks for protocol 0 and finds nothing); `disable` takes any registered helper (nfct only those it knows).
+//! Timeout policies are not managed here.
+
+mod builtin;
+mod grammar;
+mod listing;
+
+use std::io::{self, Write};
+
+use cthelper_proto::netlink::cthelper::Helper;
+use nix::errno::Errno;
+
+use crate::registry::{Protocols, Registry};
+use grammar::{Command, Key, Which, Wrong};
+
+/// What precedes every message.
+const PREFIX: &str = concat!("nfct v", env!("CARGO_PKG_VERSION"), ": ");
+
+/// Where the words go.
+pub struct Streams<'a> {
+    /// Data.
+    pub out: &'a mut dyn Write,
+    /// Words.
+    pub err: &'a mut dyn Write,
+}
+
+/// A failure as it is printed, without [`PREFIX`]; may have several lines.
+struct Said(String);
+
+impl From<Errno> for Said {
+    fn from(errno: Errno) -> Self {
+        Self(format!("netlink error: {}", strerror(errno)))
+    }
+}
+
+/// The C library's words for an error, which nfct prints; nix has its own for some.
+fn strerror(errno: Errno) -> String {
+    let text = io::Error::from(errno).to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
+}
+
+/// Does what `words` say. `program` is how the user called us; `open` gives access to the kernel. Returns the exit status.
+pub fn run<R: Registry>(program: &str, words: &[String], open: impl FnOnce() -> Result<R, Errno>, io: &mut Streams<'_>) -> u8 {
+    let outcome = match grammar::parse(words) {
+        Ok(command) => obey(&command, open, io.out),
+        Err(wrong) => Err(complaint(program, wrong)),
+    };
+    match outcome {
+        Ok(()) => 0,
+        Err(Said(text)) => {
+            let _ = writeln!(io.err, "{text}");
+            1
+        }
+    }
+}
+
+fn complaint(program: &str, wrong: Wrong) -> Said {
+    let usage = format!("Usage: {program} command subsystem [parameters]...");
+    Said(match wrong {
+        Wrong::TooFew => usage,
+        Wrong::Word(text) => format!("{PREFIX}{text}\n{usage}"),
+        Wrong::NotForHelpers(word) => format!(
+            "{PREFIX}Unknown command: {word}\n{PREFIX}Missing command\n\
+             {program} helper list|add|delete|disable|get|flush [parameters...]"
+        ),
+        Wrong::Parameters(text) => format!("{PREFIX}{text}"),
+    })
+}
+
+fn obey<R: Registry>(command: &Command, open: impl FnOnce() -> Result<R, Errno>, out: &mut dyn Write) -> Result<(), Said> {
+    match command {
+        Command::Version => return print(out, &version()),
+        Command::Timeout => return Err(Said(format!("{PREFIX}timeout policies are not managed by this program"))),
+        _ => {}
+    }
+    let definition = match command {
+        Command::Add(key) => Some(builtin::definition(key).ok_or_else(|| Said(format!("{PREFIX}that helper is not supported")))?),
+        _ => None,
+    };
+    let mut kernel = open().map_err(|errno| Said(format!("{PREFIX}cannot open netlink: {}", strerror(errno))))?;
+    let answer = match (command, definition) {
+        (_, Some(helper)) => add(&mut kernel, &helper),
+        (Command::List, _) => kernel.list().map_err(Said::from).and_then(|helpers| show(out, &helpers)),
+        (Command::Get(which), _) => find(&mut kernel, which).and_then(|helper| show(out, &[helper])),
+        (Command::Delete(which), _) => delete(&mut kernel, which),
+        (Command::Disable(key), _) => disable(&mut kernel, key),
+        (Command::Flush, _) => kernel.flush().map_err(Said::from),
+        _ => Ok(()),
+    };
+    answer.map_err(|Said(text)| Said(format!("{PREFIX}{text}")))
+}
+
+fn version() -> String {
+    format!("{PREFIX}cthelperd's tool, answering as nfct of conntrack-tools 1.4.7 for helpers\n")
+}
+
+fn print(out: &mut dyn Write, text: &str) -> Result<(), Said> {
+    out.write_all(text.as_bytes()).map_err(|error| Said(format!("cannot write the output: {error}")))
+}
+
+fn show(out: &mut dyn Write, helpers: &[Helper]) -> Result<(), Said> {
+    helpers.iter().try_for_each(|helper| print(out, &listing::block(helper)))
+}
+
+/// EBUSY, or EEXIST before 6.1.151 and 6.12.46: an in-kernel helper has this name; or a class or the private length differs.
+fn add(kernel: &mut impl Registry, helper: &Helper) -> Result<(), Said> {
+    kernel.add(helper).map_err(|errno| match errno {
+        Errno::EBUSY | Errno::EEXIST => {
+            Said(format!("{}\nMaybe unload nf_conntrack_{}.ko first?", Said::from(errno).0, helper.name))
+        }
+        errno => errno.into(),
+    })
+}
+
+/// EINVAL is the kernel's answer to a status for a helper that does not exist.
+fn disable(kernel: &mut impl Registry, key: &Key) -> Result<(), Said> {
+    kernel.disable(&key.name, (key.family.number().into(), key.l4.number())).map_err(|errno| match errno {
+        Errno::EINVAL if builtin::definition(key).is_none() => Said("that helper is not supported".to_owned()),
+        errno => errno.into(),
+    })
+}
+
+/// Both protocols, if both are named. The kernel takes no family alone.
+fn both(which: &Which) -> Option<Protocols> {
+    Some((which.family?.number().into(), which.l4?.number()))
+}
+
+/// The registered helpers of this name whose family is the one named.
+fn of_family(kernel: &mut impl Registry, which: &Which) -> Result<Vec<Helper>, Said> {
+    let mut found = kernel.list()?;
+    let family = which.family.map(|family| u16::from(family.number()));
+    found.retain(|helper| helper.name == which.name && Some(helper.family) == family);
+    if found.is_empty() { Err(Errno::ENOENT.into()) } else { Ok(found) }
+}
+
+fn find(kernel: &mut impl Registry, which: &Which) -> Result<Helper, Said> {
+    let found = match (both(which), which.family) {
+        (None, Some(_)) => of_family(kernel, which)?.into_iter().next(),
+        (protocols, _) => kernel.get(&which.name, protocols)?,
+    };
+    found.ok_or_else(|| Errno::ENOENT.into())
+}
+
+fn delete(kernel: &mut impl Registry, which: &Which) -> Result<(), Said> {
+    let protocols = both(which);
+    if protocols.is_some() || which.family.is_none() {
+        return Ok(kernel.delete(&which.name, protocols)?);
+    }
+    for helper in of_family(kernel, which)? {
+        kernel.delete(&helper.name, Some((helper.family, helper.l4)))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

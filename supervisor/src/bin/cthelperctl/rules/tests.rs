@@ -1,0 +1,111 @@
+use super::*;
+
+fn wanted(helpers: &[&str]) -> Wanted {
+    let helpers = helpers.iter().map(|&name| name.to_owned()).collect();
+    Wanted { helpers, ports: Vec::new(), protocol: None, family: None, output: false }
+}
+
+const NFT_FTP: &str = r#"# Attaches helpers to new connections. Each helper must be registered (cthelperd running) before this is loaded.
+# A forward (or input, or output) chain that drops by default must let in what the helpers expect:
+#     ct state established accept
+#     ct state related ct helper "ftp" accept
+
+table inet cthelperd
+delete table inet cthelperd
+
+table inet cthelperd {
+	ct helper helper-ftp-tcp-inet {
+		type "ftp" protocol tcp;
+		l3proto ip;
+	}
+
+	ct helper helper-ftp-tcp-inet6 {
+		type "ftp" protocol tcp;
+		l3proto ip6;
+	}
+
+	chain prerouting {
+		type filter hook prerouting priority -150; policy accept;
+		meta nfproto ipv4 tcp dport 21 ct helper set "helper-ftp-tcp-inet"
+		meta nfproto ipv6 tcp dport 21 ct helper set "helper-ftp-tcp-inet6"
+	}
+}
+"#;
+
+#[test]
+fn nft_rules_for_both_families() {
+    assert_eq!(text(&Dialect::Nft(wanted(&["ftp"]))).unwrap(), NFT_FTP);
+}
+
+#[test]
+fn nft_rules_with_ports_one_family_and_output() {
+    let wanted = Wanted { ports: vec![21, 2121], family: Some(Layer3::Inet6), output: true, ..wanted(&["ftp"]) };
+    let rules = text(&Dialect::Nft(wanted)).unwrap();
+    let rule = "\t\tmeta nfproto ipv6 tcp dport { 21, 2121 } ct helper set \"helper-ftp-tcp-inet6\"\n";
+    let chain = |hook| format!("\tchain {hook} {{\n\t\ttype filter hook {hook} priority -150; policy accept;\n{rule}\t}}\n");
+    assert!(rules.ends_with(&format!("{}{}}}\n", chain("prerouting"), chain("output"))), "{rules}");
+    assert!(!rules.contains("ipv4"));
+}
+
+const IPTABLES_FTP: &str = "\
+# Attaches helpers to new connections. Each helper must be registered (cthelperd running) before this is run.
+# A FORWARD (or INPUT, or OUTPUT) chain that drops by default must let in what the helpers expect:
+#     iptables -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT
+#     iptables -A FORWARD -m conntrack --ctstate RELATED -m helper --helper ftp -j ACCEPT
+#     ip6tables -A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT
+#     ip6tables -A FORWARD -m conntrack --ctstate RELATED -m helper --helper ftp -j ACCEPT
+
+iptables -t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp
+ip6tables -t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp
+";
+
+#[test]
+fn iptables_rules_for_both_families() {
+    assert_eq!(text(&Dialect::Iptables(wanted(&["ftp"]))).unwrap(), IPTABLES_FTP);
+}
+
+#[test]
+fn iptables_rules_for_two_helpers_with_output() {
+    let wanted = Wanted { family: Some(Layer3::Inet), output: true, ..wanted(&["tftp", "rpc", "tftp"]) };
+    let rules = text(&Dialect::Iptables(wanted)).unwrap();
+    let commands: Vec<&str> = rules.lines().filter(|line| line.starts_with("iptables")).collect();
+    let expected =
+        ["udp --dport 69 -j CT --helper tftp", "tcp --dport 111 -j CT --helper rpc", "udp --dport 111 -j CT --helper rpc"];
+    let expected: Vec<String> = expected
+        .iter()
+        .flat_map(|rule| ["PREROUTING", "OUTPUT"].map(|chain| format!("iptables -t raw -A {chain} -p {rule}")))
+        .collect();
+    assert_eq!(commands, expected);
+}
+
+#[test]
+fn a_protocol_narrows_a_helper_that_has_two() {
+    let wanted = Wanted { protocol: Some(Protocol::Udp), ..wanted(&["rpc"]) };
+    let plan = plan(&wanted).unwrap();
+    assert_eq!(plan.attachments, [Attachment { name: "rpc".to_owned(), l4: L4::Udp, ports: vec![111] }]);
+}
+
+#[test]
+fn an_unknown_helper_needs_its_protocol_and_ports() {
+    let mine = wanted(&["mine"]);
+    for incomplete in
+        [mine.clone(), Wanted { protocol: Some(Protocol::Udp), ..mine.clone() }, Wanted { ports: vec![9], ..mine.clone() }]
+    {
+        assert_eq!(plan(&incomplete).unwrap_err().exit, Exit::Usage);
+    }
+    let complete = Wanted { protocol: Some(Protocol::Udp), ports: vec![9], ..mine };
+    assert_eq!(plan(&complete).unwrap().attachments, [Attachment { name: "mine".to_owned(), l4: L4::Udp, ports: vec![9] }]);
+}
+
+#[test]
+fn a_name_that_could_leave_its_quotes_is_refused() {
+    for name in ["", "a b", "x\"", "x;", "sixteen-letters-", "x\n", "$(x)"] {
+        assert_eq!(plan(&wanted(&[name])).unwrap_err().exit, Exit::Usage, "{name}");
+    }
+}
+
+#[test]
+fn ports_for_several_helpers_are_refused() {
+    let wanted = Wanted { ports: vec![9], ..wanted(&["ftp", "tftp"]) };
+    assert_eq!(plan(&wanted).unwrap_err().exit, Exit::Usage);
+}

@@ -1,0 +1,140 @@
+//! `status`: the helpers in a table, and below it what deserves a word.
+
+use std::collections::BTreeMap;
+
+use cthelper_proto::ctl::{HelperStatus, LaneState, Status};
+
+use crate::text::{columns, printable};
+
+const HEADING: [&str; 11] =
+    ["HELPER", "L4", "FAMILIES", "QUEUE", "STATE", "PACKETS", "EXPECTED", "REFUSED", "RESTARTS", "WORKER", "LANDLOCK"];
+
+/// For people.
+pub fn table(status: &Status) -> String {
+    if status.helpers.is_empty() {
+        return "no helper is served\n".to_owned();
+    }
+    let mut rows = vec![HEADING.map(str::to_owned).to_vec()];
+    rows.extend(status.helpers.iter().map(row));
+    let mut out = columns(&rows);
+    for remark in status.helpers.iter().flat_map(remarks) {
+        out.push_str(&remark);
+        out.push('\n');
+    }
+    out
+}
+
+fn state(state: LaneState) -> &'static str {
+    match state {
+        LaneState::Serving => "serving",
+        LaneState::Restarting => "restarting",
+        LaneState::Tripped => "tripped",
+        LaneState::Disabled => "disabled",
+    }
+}
+
+fn row(helper: &HelperStatus) -> Vec<String> {
+    let families: Vec<&str> = helper.families.iter().map(|family| family.name()).collect();
+    let worker = helper.workers.iter().find(|worker| !worker.spare);
+    vec![
+        printable(&helper.name),
+        helper.l4.to_string(),
+        families.join(","),
+        helper.queue.to_string(),
+        state(helper.state).to_owned(),
+        helper.packets.to_string(),
+        helper.expectations.to_string(),
+        helper.refused.values().sum::<u64>().to_string(),
+        helper.restarts.to_string(),
+        worker.map_or_else(|| "none".to_owned(), |worker| format!("pid {}", worker.pid)),
+        worker.map_or_else(|| "-".to_owned(), |worker| printable(&worker.landlock)),
+    ]
+}
+
+/// What is not as it is most of the time.
+fn remarks(helper: &HelperStatus) -> Vec<String> {
+    let name = printable(&helper.name);
+    let mut remarks = Vec::new();
+    match helper.state {
+        LaneState::Serving => {}
+        LaneState::Restarting => {
+            remarks.push(format!("{name}: no worker yet; meanwhile packets {}", printable(&helper.on_down)));
+        }
+        LaneState::Tripped => {
+            remarks.push(format!("{name}: too many crashes, packets pass without it; `cthelperctl restart {name}` tries again"));
+        }
+        LaneState::Disabled => {
+            remarks.push(format!("{name}: packets pass without it; `cthelperctl enable {name}` serves it again"));
+        }
+    }
+    for (what, counts) in [("refused", &helper.refused), ("malformed", &helper.malformed), ("trouble", &helper.trouble)] {
+        remarks.extend(counted(counts).map(|list| format!("{name}: {what}: {list}")));
+    }
+    remarks
+}
+
+/// `rule 3, other 1`; `None` when all are zero.
+fn counted(counts: &BTreeMap<String, u64>) -> Option<String> {
+    let list: Vec<String> =
+        counts.iter().filter(|(_, count)| **count > 0).map(|(name, count)| format!("{} {count}", printable(name))).collect();
+    (!list.is_empty()).then(|| list.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use cthelper_proto::ctl::WorkerStatus;
+    use cthelper_proto::types::{Family, L4};
+
+    use super::*;
+
+    fn ftp() -> HelperStatus {
+        let worker = WorkerStatus { pid: 412, uid: 990, generation: 2, spare: false, landlock: "enforced (ABI 2)".to_owned() };
+        HelperStatus {
+            name: "ftp".to_owned(),
+            l4: L4::Tcp,
+            families: Family::ALL.to_vec(),
+            queue: 6,
+            state: LaneState::Serving,
+            on_down: "accept".to_owned(),
+            packets: 1204,
+            verdicts: 1204,
+            expectations: 31,
+            refused: BTreeMap::from([("foreign_address".to_owned(), 3), ("low_port".to_owned(), 0)]),
+            malformed: BTreeMap::new(),
+            trouble: BTreeMap::new(),
+            restarts: 1,
+            workers: vec![WorkerStatus { pid: 500, spare: true, ..worker.clone() }, worker],
+        }
+    }
+
+    #[test]
+    fn the_table_shows_the_serving_worker_and_what_was_refused() {
+        let expected = "\
+HELPER  L4   FAMILIES    QUEUE  STATE    PACKETS  EXPECTED  REFUSED  RESTARTS  WORKER   LANDLOCK
+ftp     tcp  inet,inet6  6      serving  1204     31        3        1         pid 412  enforced (ABI 2)
+ftp: refused: foreign_address 3
+";
+        assert_eq!(table(&Status { helpers: vec![ftp()] }), expected);
+    }
+
+    #[test]
+    fn a_tripped_helper_says_what_to_do() {
+        let tripped = HelperStatus { state: LaneState::Tripped, workers: Vec::new(), refused: BTreeMap::new(), ..ftp() };
+        let out = table(&Status { helpers: vec![tripped] });
+        assert!(
+            out.contains("tripped") && out.contains("none") && out.contains("`cthelperctl restart ftp` tries again"),
+            "{out}"
+        );
+    }
+
+    #[test]
+    fn names_from_others_are_escaped_in_the_table() {
+        let odd = HelperStatus { name: "x\x1b[1m".to_owned(), ..ftp() };
+        assert!(table(&Status { helpers: vec![odd] }).contains("x\\u{1b}[1m"));
+    }
+
+    #[test]
+    fn no_helpers_are_said_so() {
+        assert_eq!(table(&Status::default()), "no helper is served\n");
+    }
+}
