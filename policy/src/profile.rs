@@ -68,6 +68,12 @@ pub struct Arg {
     pub value: u32,
 }
 
+/// A C `int` constant as the filter compares it.
+#[expect(clippy::cast_sign_loss, reason = "flags and small numbers: the bits are what is compared")]
+pub(crate) const fn int(value: libc::c_int) -> u32 {
+    value as u32
+}
+
 /// The argument must have this value. The low 32 bits are compared: what the kernel looks at in an `int`.
 pub(crate) const fn arg(index: u8, value: u32) -> Arg {
     Arg { index, mask: u32::MAX, value }
@@ -181,7 +187,6 @@ impl fmt::Display for Profile {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::profiles::{ALL, LAUNCH, WORKER};
 
     #[test]
@@ -200,9 +205,38 @@ mod tests {
     #[test]
     fn dangerous_calls_are_in_no_table() {
         let never = [
-            "socket", "socketpair", "connect", "bind", "listen", "accept", "accept4", "ptrace", "process_vm_readv", "clone", "clone3",
-            "fork", "vfork", "mount", "bpf", "setuid", "setgid", "setresuid", "setresgid", "setgroups", "capset", "unshare", "setns",
-            "kill", "tkill", "ioctl", "keyctl", "io_uring_setup", "userfaultfd", "perf_event_open", "open_by_handle_at", "memfd_create",
+            "socket",
+            "socketpair",
+            "connect",
+            "bind",
+            "listen",
+            "accept",
+            "accept4",
+            "ptrace",
+            "process_vm_readv",
+            "clone",
+            "clone3",
+            "fork",
+            "vfork",
+            "mount",
+            "bpf",
+            "setuid",
+            "setgid",
+            "setresuid",
+            "setresgid",
+            "setgroups",
+            "capset",
+            "unshare",
+            "setns",
+            "kill",
+            "tkill",
+            "ioctl",
+            "keyctl",
+            "io_uring_setup",
+            "userfaultfd",
+            "perf_event_open",
+            "open_by_handle_at",
+            "memfd_create",
         ];
         for profile in [&LAUNCH, &WORKER] {
             let found = profile.all_syscalls().find(|call| never.contains(&call.name()));

@@ -50,16 +50,19 @@ fn position(text: &str, byte: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before.get(line_start..).unwrap_or_default().chars().count() + 1)
 }
 
-/// serde's list of all keys becomes the one that was probably meant.
+/// serde's list of all words becomes the one that was probably meant.
 fn reword(message: &str) -> String {
     let line = message.lines().collect::<Vec<_>>().join(": ");
-    let Some(rest) = line.strip_prefix("unknown field `").or_else(|| line.strip_prefix("unknown variant `")) else { return line };
-    let mut words = rest.split('`').step_by(2);
-    let Some(unknown) = words.next() else { return line };
+    let (what, rest) = match (line.strip_prefix("unknown field `"), line.strip_prefix("unknown variant `")) {
+        (Some(rest), _) => ("key", rest),
+        (_, Some(rest)) => ("value", rest),
+        (None, None) => return line,
+    };
+    let unknown = rest.split('`').next().unwrap_or_default();
     let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
     match known.iter().min_by_key(|word| distance(unknown, word)).filter(|word| is_near(unknown, word)) {
-        Some(meant) => format!("unknown key `{unknown}`; did you mean `{meant}`?"),
-        None => format!("unknown key `{unknown}`; known here: {}", known.join(", ")),
+        Some(meant) => format!("unknown {what} `{unknown}`; did you mean `{meant}`?"),
+        None => format!("unknown {what} `{unknown}`; known here: {}", known.join(", ")),
     }
 }
 

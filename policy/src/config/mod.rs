@@ -28,8 +28,10 @@ pub struct Config {
 #[serde(deny_unknown_fields, default)]
 pub struct Daemon {
     /// User that workers run as; must exist and not be root.
+    #[serde(deserialize_with = "values::not_root")]
     pub user: String,
     /// Group that workers run as; likewise.
+    #[serde(deserialize_with = "values::not_root")]
     pub group: String,
 }
 
@@ -63,9 +65,6 @@ impl Config {
     /// The first thing that is wrong, and where.
     pub fn parse(text: &str, file_name: &str) -> Result<Self, ConfigError> {
         let file: File = toml::from_str(text).map_err(|error| ConfigError::from_toml(file_name, text, &error))?;
-        if file.daemon.user == "root" || file.daemon.group == "root" {
-            return Err(ConfigError::somewhere(file_name, "daemon: workers never run as root; name another user and group"));
-        }
         if file.helper.is_empty() {
             return Err(ConfigError::somewhere(file_name, "no helper: a line [helper.ftp] would serve FTP"));
         }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 /// A helper's name: what the kernel's registry takes (`NF_CT_HELPER_NAME_LEN`, 16 with the final NUL).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -15,6 +16,16 @@ impl TryFrom<String> for HelperName {
     fn try_from(name: String) -> Result<Self, String> {
         let fits = (1..=15).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b));
         if fits { Ok(Self(name)) } else { Err(format!("helper name {name:?}: 1 to 15 of a-z A-Z 0-9 _ . -")) }
+    }
+}
+
+/// A user's or group's name; what it stands for is looked up, and 0 refused again, when workers are launched.
+pub(super) fn not_root<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    if ["root", "0", ""].contains(&name.as_str()) {
+        Err(D::Error::custom("workers never run as root: name another"))
+    } else {
+        Ok(name)
     }
 }
 

@@ -37,7 +37,8 @@ pub struct Launch<'a> {
 /// 3. own session, so that no terminal's signals reach it
 /// 4. empty bounding set, no groups, gid, uid, no capabilities
 /// 5. resource limits; after the change of uid, because a limit on processes that is exceeded by it makes exec fail
-/// 6. die with the supervisor; after the change of uid, which resets this
+/// 6. die with the supervisor: in truth with its *thread* that started the launcher, so that thread must live as long as the worker;
+///    after the change of uid, which resets this
 /// 7. `no_new_privs`, not dumpable, landlock, the outer filter
 ///
 /// # Errors
@@ -80,13 +81,13 @@ impl Identity {
             return Err(ConfineError::new("launch a worker as root", nix::errno::Errno::EINVAL));
         }
         let same = Uid::current().as_raw() == launch.uid && Gid::current().as_raw() == launch.gid;
-        let able = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_SETPCAP]
+        let missing = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_SETPCAP]
             .into_iter()
-            .all(|cap| caps::has_cap(None, CapSet::Effective, cap).unwrap_or(false));
-        match (able, same) {
-            (true, _) => Ok(Self::Change),
-            (false, true) => Ok(Self::Keep),
-            (false, false) => Err(ConfineError::new("take another identity", nix::errno::Errno::EPERM)),
+            .find(|cap| !caps::has_cap(None, CapSet::Effective, *cap).unwrap_or(false));
+        match (missing, same) {
+            (None, _) => Ok(Self::Change),
+            (Some(_), true) => Ok(Self::Keep),
+            (Some(cap), false) => Err(ConfineError::new("take another identity", format!("{cap} is missing"))),
         }
     }
 }

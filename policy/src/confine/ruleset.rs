@@ -29,13 +29,13 @@ fn restrict(profile: &Profile, program: Option<&Path>) -> Result<RestrictionStat
     let files = profile.files.unwrap_or_default().iter().map(|beneath| (Path::new(beneath.path), beneath.execute));
     files
         .chain(program.map(|program| (program, true)))
-        .filter_map(|(path, execute)| PathFd::new(path).ok().map(|fd| PathBeneath::new(fd, access(path, execute))))
+        .filter_map(|(path, execute)| PathFd::new(path).ok().map(|fd| PathBeneath::new(fd, access(execute))))
         .try_fold(ruleset, RulesetCreatedAttr::add_rule)?
         .restrict_self()
 }
 
 /// Reading, perhaps executing; folders are not listed.
-fn access(_path: &Path, execute: bool) -> BitFlags<AccessFs> {
+fn access(execute: bool) -> BitFlags<AccessFs> {
     if execute { AccessFs::ReadFile | AccessFs::Execute } else { AccessFs::ReadFile.into() }
 }
 

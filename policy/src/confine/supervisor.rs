@@ -7,7 +7,8 @@ use nix::sys::prctl;
 
 use super::{ConfineError, While};
 
-/// Reduces this process to `keep`, in every set, for good: a capability it does not have now is not gained.
+/// Reduces this process to `keep`, in every set, for good: a capability it does not have now is not gained. Without `CAP_SETPCAP` the
+/// bounding set stays as it is, and means nothing under `no_new_privs`.
 ///
 /// Capabilities belong to a thread and are inherited by the threads it makes: call this before there are any. `no_new_privs` reaches
 /// the launchers too, and takes nothing from them: root's exec keeps what its parent had (`cap_bprm_creds_from_file`, Linux 6.1).
@@ -19,7 +20,9 @@ pub fn supervisor(keep: &[Capability]) -> Result<(), ConfineError> {
     let had = caps::read(None, CapSet::Permitted).doing("read the capabilities")?;
     let ambient = caps::read(None, CapSet::Ambient).doing("read the ambient capabilities")?;
     prctl::set_no_new_privs().doing("set no_new_privs")?;
-    drop_bounding(&keep)?;
+    if had.contains(&Capability::CAP_SETPCAP) {
+        drop_bounding(&keep)?;
+    }
     // Lowering the permitted set lowers the ambient one with it, so inheritable must hold what a launcher is to inherit.
     let kept: CapsHashSet = had.intersection(&keep).copied().collect();
     let inherited: CapsHashSet = ambient.intersection(&keep).copied().collect();

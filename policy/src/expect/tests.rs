@@ -131,7 +131,9 @@ fn loopback_is_good_where_it_is_the_masters_own() {
 #[test]
 fn privileged_ports_need_permission_and_port_0_never_gets_it() {
     let allowed = Rules { privileged_ports: true, ..Rules::default() };
-    for (port, default, permitted) in [(0, false, false), (1, false, true), (1023, false, true), (1024, true, true), (65535, true, true)] {
+    for (port, default, permitted) in
+        [(0, false, false), (1, false, true), (1023, false, true), (1024, true, true), (65535, true, true)]
+    {
         assert_eq!(judged(&plain(), Dir::Reply, &to(SERVER, port)).is_ok(), default, "{port}");
         assert_eq!(judge(&allowed, Some(&data()), &plain(), Dir::Reply, &to(SERVER, port)).is_ok(), permitted, "{port}");
     }

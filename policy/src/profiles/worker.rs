@@ -9,13 +9,7 @@ use libc::{
 };
 use nix::sys::resource::Resource;
 
-use crate::profile::{Limit, Profile, arg, bits, call, mib};
-
-/// A C `int` constant as the filter compares it.
-#[expect(clippy::cast_sign_loss, reason = "flags and small numbers: the bits are what is compared")]
-const fn int(value: libc::c_int) -> u32 {
-    value as u32
-}
+use crate::profile::{Limit, Profile, arg, bits, call, int, mib};
 
 /// The inner filter.
 pub const WORKER: Profile = Profile {

@@ -2,6 +2,8 @@
 //!
 //! Run as root, all of it; as another user, what such a user can do, and the rest is named as skipped.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test says what it means; it has its own main")]
+
 mod roles;
 
 use std::io::Read;
@@ -51,6 +53,7 @@ const TESTS: &[(&str, bool, Test)] = &[
     ("each_fault_ends_in_its_own_signal", true, each_fault_ends_in_its_own_signal),
     ("before_the_seal_files_and_programs_are_refused", true, before_the_seal_files_and_programs_are_refused),
     ("root_is_refused_as_a_workers_identity", true, root_is_refused_as_a_workers_identity),
+    ("another_identity_is_refused_without_privileges", true, another_identity_is_refused_without_privileges),
     ("unsealed_worker_fails_verification", true, unsealed_worker_fails_verification),
     ("orphaned_worker_dies", true, orphaned_worker_dies),
     ("supervisor_keeps_its_six_capabilities", true, supervisor_keeps_its_six_capabilities),
@@ -145,7 +148,8 @@ fn worker_passes_verification(binary: &Path) {
     let fds = std::fs::read_dir(format!("/proc/{}/fd", cage.child.id())).unwrap().count();
     assert_eq!(fds, 3);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", cage.child.id())).unwrap();
-    let row = |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    let row =
+        |name: &str| limits.lines().find(|line| line.starts_with(name)).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(row("Max processes"), "Max processes 0 0 processes");
     assert_eq!(row("Max open files"), "Max open files 8 8 files");
     assert_eq!(row("Max core file size"), "Max core file size 0 0 bytes");
@@ -185,7 +189,21 @@ fn honest_work_is_possible(binary: &Path) {
 }
 
 fn each_escape_ends_in_sigsys(binary: &Path) {
-    let escapes = ["open", "proc", "exec", "spawn", "thread", "socket", "unix", "kill", "dumpable", "setuid", "seccomp-off", "write", "sleep"];
+    let escapes = [
+        "open",
+        "proc",
+        "exec",
+        "spawn",
+        "thread",
+        "socket",
+        "unix",
+        "kill",
+        "dumpable",
+        "setuid",
+        "seccomp-off",
+        "write",
+        "sleep",
+    ];
     for escape in escapes {
         let cage = Cage::launch(binary, escape);
         let (_, _) = (cage.heard(), cage.heard());
@@ -233,6 +251,13 @@ fn root_is_refused_as_a_workers_identity(binary: &Path) {
         assert_eq!(cage.heard(), "failed: cannot launch a worker as root: EINVAL: Invalid argument");
         assert_eq!(cage.ended().0.code(), Some(1));
     }
+}
+
+fn another_identity_is_refused_without_privileges(binary: &Path) {
+    let mut command = Command::new(binary);
+    let cage = Cage::start(command.uid(WORKER).gid(WORKER).args(["role", "launcher", "64322", "64321", "idle"]));
+    assert_eq!(cage.heard(), "failed: cannot take another identity: CAP_SETUID is missing");
+    assert_eq!(cage.ended().0.code(), Some(1));
 }
 
 /// A worker that only says it is confined is found out: here it has the launcher's filter alone.
