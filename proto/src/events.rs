@@ -100,8 +100,8 @@ pub enum Replay {
         dst: IpAddr,
         dport: u16,
         master: Master,
-        /// Name of the class.
-        class: String,
+        /// Index of the class, as conntrack prints it.
+        class: u8,
         permanent: bool,
         /// Number of the packet in its file, from 1.
         packet: u64,

@@ -1,12 +1,141 @@
-//! placeholder
-use std::path::PathBuf;
-/// x
+//! `cthelperd replay`: the same lane, workers, confinement and policy on captures, without root and without a kernel module.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use cthelper_policy::config::Config;
+use cthelper_policy::restart::Policy;
+use cthelper_proto::events::Replay as Line;
+use cthelper_proto::manifest::Manifest;
+
+use crate::audit::Audit;
+use crate::kernel::replay::lane::{Open, Recorded};
+use crate::kernel::replay::{CaptureError, Counts, Replay};
+use crate::lane::{Ended, Figures, Lane, Setup};
+use crate::quarantine::Quarantine;
+use crate::spawn::{Identity, Recipe, worker_binary};
+
+/// Why a replay failed; what was read before is printed all the same.
+#[derive(Debug)]
 pub enum Failure {
+    /// A file cannot be opened.
     Open(String),
+    /// A file is damaged, cut short, or no capture; names the offset.
     Data(String),
+    /// No worker could be started and confined.
     Unavailable(String),
 }
-/// x
-pub fn run(_: &[PathBuf], _: &[String], _: bool, _: &mut impl std::io::Write) -> Result<(), Failure> {
-    Ok(())
+
+/// Replays each file through each helper, and sums up.
+pub fn run(files: &[PathBuf], helpers: &[String], json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let config = Config::for_helpers(helpers).map_err(|error| Failure::Unavailable(error.to_string()))?;
+    let identity =
+        Identity::find(&config.daemon.user, &config.daemon.group).map_err(|bad| Failure::Unavailable(bad.to_string()))?;
+    let mut total = Total::default();
+    let mut failed = None;
+    for file in files {
+        for helper in config.helpers.values() {
+            let worker = worker_binary(helper.worker.as_deref()).map_err(Failure::Unavailable)?;
+            let recipe = Recipe { helper: helper.name.clone(), worker, identity };
+            let setup = Setup { config: helper.clone(), recipe, restart: Policy::default() };
+            let mut tell = |line: &Line| print(out, line, json);
+            let (counts, expectations, figures, error) = one(file, setup, &mut tell)?;
+            total.add(&counts, expectations, figures);
+            failed = failed.or_else(|| error.map(|error| blame(file, &error)));
+        }
+    }
+    print(out, &total.line(), json);
+    failed.map_or(Ok(()), Err)
+}
+
+type Outcome = (Counts, u64, Figures, Option<CaptureError>);
+
+/// One file through one helper.
+fn one(file: &Path, setup: Setup, tell: &mut dyn FnMut(&Line)) -> Result<Outcome, Failure> {
+    if let Err(error) = std::fs::File::open(file) {
+        return Err(Failure::Open(format!("{}: {error}", file.display())));
+    }
+    let (audit, audited) = Audit::channel();
+    let open: Open<'_> = Box::new(|manifest| Replay::open(file, served(manifest)));
+    let kernel = Recorded::new(open, audited, tell);
+    let lane = Lane::new(kernel, setup, audit, Quarantine::default());
+    let (mut lane, _handle) = lane.map_err(|errno| Failure::Unavailable(format!("make an eventfd: {errno}")))?;
+    match lane.run(|_| ()) {
+        Ended::Orderly => {}
+        Ended::NotStarted(reason) => return Err(Failure::Unavailable(reason)),
+        Ended::Fault(fault) => return Err(Failure::Unavailable(fault.to_string())),
+    }
+    let (kernel, figures) = lane.into_parts();
+    let (counts, expectations, error) = kernel.outcome();
+    Ok((counts, expectations, figures, error))
+}
+
+/// The connections a rule for the helper's ports would attach it to.
+fn served(manifest: &Manifest) -> crate::kernel::replay::Served {
+    let (ports, proto) = (manifest.ports.clone(), manifest.l4.number());
+    Box::new(move |tuple| tuple.proto == proto && ports.contains(&tuple.dport))
+}
+
+fn blame(file: &Path, error: &CaptureError) -> Failure {
+    Failure::Data(format!("{}: offset {}: {}", file.display(), error.offset, error.reason))
+}
+
+#[derive(Default)]
+struct Total {
+    counts: Counts,
+    expectations: u64,
+    figures: Figures,
+}
+
+impl Total {
+    fn add(&mut self, counts: &Counts, expectations: u64, figures: Figures) {
+        self.counts.packets += counts.packets;
+        self.counts.flows += counts.flows;
+        self.counts.helped += counts.helped;
+        self.counts.fragments += counts.fragments;
+        self.counts.malformed += counts.malformed;
+        self.counts.skipped += counts.skipped + counts.untracked;
+        self.expectations += expectations;
+        self.figures.refused += figures.refused;
+        self.figures.malformed += figures.malformed;
+        self.figures.crashes += figures.crashes;
+    }
+
+    fn line(&self) -> Line {
+        Line::Summary {
+            packets: self.counts.packets,
+            flows: self.counts.flows,
+            helped: self.counts.helped,
+            expectations: self.expectations,
+            refused: self.figures.refused,
+            malformed: self.counts.malformed + self.figures.malformed,
+            fragments: self.counts.fragments,
+            skipped: self.counts.skipped,
+            crashes: self.figures.crashes,
+        }
+    }
+}
+
+/// A reader that has gone away (`| head`) is no reason to complain.
+fn print(out: &mut dyn Write, line: &Line, json: bool) {
+    let text = if json { serde_json::to_string(line).unwrap_or_default() } else { words(line) };
+    let _ = writeln!(out, "{text}");
+}
+
+fn words(line: &Line) -> String {
+    match line {
+        Line::Expectation { helper, proto, src, sport, dst, dport, master, class, permanent, packet } => format!(
+            "packet {packet}: proto={proto} src={src} dst={dst} sport={sport} dport={dport} master-src={} master-dst={} sport={} dport={} {}class={class} helper={helper}",
+            master.src,
+            master.dst,
+            master.sport,
+            master.dport,
+            if *permanent { "PERMANENT " } else { "" },
+        ),
+        Line::Refused { helper, rule, packet, .. } => format!("packet {packet}: refused by rule {rule} helper={helper}"),
+        Line::Fragment { packet } => format!("packet {packet}: a fragment, not put together"),
+        Line::Summary { packets, flows, helped, expectations, refused, malformed, fragments, skipped, crashes } => format!(
+            "{packets} packets, {flows} connections ({helped} helped), {expectations} expectations, {refused} refused, {malformed} malformed, {fragments} fragments, {skipped} skipped, {crashes} crashes"
+        ),
+    }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::os::fd::BorrowedFd;
 
+use cthelper_policy::expect::Permit;
 use cthelper_proto::Malformed;
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::{CtInfo, Dir, Flow, State};
@@ -101,7 +102,7 @@ pub struct Wish<'a> {
     /// The master's zone.
     pub zone: u16,
     /// What policy permits.
-    pub permit: &'a cthelper_policy::expect::Permit,
+    pub permit: &'a Permit,
     /// The destination port to try.
     pub port: u16,
 }
@@ -166,6 +167,12 @@ pub trait Kernel {
 
     /// Readable when packets wait; `None` = always.
     fn wait_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Packets that may be held at once; above it they wait in the kernel's queue, which passes what it has no room for.
+    /// 512: a burst of that many crosses without waiting, and at 1500 bytes each they are 0.8 MB.
+    fn window(&self) -> usize {
+        512
+    }
 
     /// Takes up to `room` packets without waiting.
     fn receive(&mut self, room: usize, each: &mut dyn FnMut(Incoming<'_>) -> Intake) -> Result<Received, Fault>;

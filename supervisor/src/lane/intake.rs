@@ -33,7 +33,7 @@ fn payload(packet: &[u8], l4: L4) -> Result<Option<Payload>, Malformed> {
 impl<K: Kernel> Lane<K> {
     /// Takes what the window has room for; with `helped` off, everything passes without the helper.
     pub(super) fn intake(&mut self, helped: bool) -> Result<Received, Fault> {
-        let room = super::WINDOW.saturating_sub(self.tickets.held());
+        let room = self.kernel.window().saturating_sub(self.tickets.held());
         let Self { kernel, tickets, flows, counters, setup, l4, blame, .. } = self;
         kernel.receive(room, &mut |incoming| {
             counters.packets += 1;

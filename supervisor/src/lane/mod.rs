@@ -45,9 +45,6 @@ use tickets::Tickets;
 use wait::Ready;
 use worker::Stop;
 
-/// Packets a lane holds at once; above it they wait in the kernel's queue, which passes what it has no room for.
-/// 512: a burst of that many crosses without waiting, and at 1500 bytes each they are 0.8 MB.
-const WINDOW: usize = 512;
 /// How long a launcher and a worker may take until `Ready`. Emulated machines need 0.3 s.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long packets wait in the kernel for the next worker before they pass without the helper.
@@ -79,6 +76,17 @@ pub enum Ended {
     NotStarted(String),
     /// The kernel side failed for good.
     Fault(Fault),
+}
+
+/// A lane's counts, for the summary of a replay.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Figures {
+    /// Expectations and edits refused.
+    pub refused: u64,
+    /// Payloads that broke their protocol.
+    pub malformed: u64,
+    /// Workers that ended.
+    pub crashes: u64,
 }
 
 /// Carries the packets of one helper: kernel → worker → kernel.
@@ -157,6 +165,19 @@ impl<K: Kernel> Lane<K> {
             let _ = self.kernel.enable(false);
         }
         ended
+    }
+
+    /// What has been counted, and the kernel side, when the lane is over.
+    pub fn into_parts(mut self) -> (K, Figures) {
+        if let Some(session) = self.session.take() {
+            session.dismiss();
+        }
+        let figures = Figures {
+            refused: self.counters.refused.values().sum(),
+            malformed: self.counters.malformed.values().sum(),
+            crashes: self.counters.restarts,
+        };
+        (self.kernel, figures)
     }
 
     fn turns(&mut self, mut on_start: impl FnMut(&Manifest)) -> Ended {

@@ -60,6 +60,11 @@ impl Session {
         }
     }
 
+    /// Lets the worker go: its channels close, which tells it to end.
+    pub(super) fn dismiss(self) {
+        self.spawned.dismiss();
+    }
+
     /// Whether `ask` may be said now; moves on to the next phase. The table is the protocol's whole grammar.
     pub(super) fn admit(&mut self, ask: &Ask) -> Result<(), OutOfTurn> {
         self.phase = match (self.phase, ask) {

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::session::Phase;
-use super::{HANDSHAKE, HOLD, Lane, WINDOW};
+use super::{HANDSHAKE, HOLD, Lane};
 use crate::kernel::Kernel;
 
 /// What a wait found.
@@ -24,7 +24,7 @@ impl<K: Kernel> Lane<K> {
     /// Waits for anything to do; also returns when a deadline is over.
     pub(super) fn wait(&self, now: Instant) -> Result<Ready, Errno> {
         let serving = self.is_serving();
-        let has_room = self.tickets.held() < WINDOW;
+        let has_room = self.tickets.held() < self.kernel.window();
         let wants_queue = self.started && !self.drained && has_room && (serving || !self.is_holding(now));
         let mut fds = vec![PollFd::new(self.wake.as_fd(), PollFlags::POLLIN)];
         let mut queue_at = None;

@@ -84,23 +84,40 @@ impl Spawned {
         self.child.id()
     }
 
+    /// Closes the channels, which tells the worker to end; it is killed if it does not.
+    pub fn dismiss(self) {
+        let Self { mut child, packets, asks, log } = self;
+        drop((packets, asks, log));
+        if reap(&mut child, REAP_PATIENCE).is_none() {
+            slay(&mut child);
+        }
+    }
+
     /// Kills the worker if it still lives and waits, for a bounded time, for what the kernel says of its end.
     pub fn bury(mut self) -> Option<ExitStatus> {
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
-        self.ended(REAP_PATIENCE)
+        slay(&mut self.child)
     }
 
     /// Waits, for a bounded time, for a worker that is ending by itself.
     pub fn ended(&mut self, patience: Duration) -> Option<ExitStatus> {
-        let until = Instant::now() + patience;
-        loop {
-            match self.child.try_wait() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_micros(100)),
-                _ => return None,
-            }
+        reap(&mut self.child, patience)
+    }
+}
+
+fn slay(child: &mut Child) -> Option<ExitStatus> {
+    if let Ok(pid) = i32::try_from(child.id()) {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL); // not reaped yet, so the number is still its own
+    }
+    reap(child, REAP_PATIENCE)
+}
+
+fn reap(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+    let until = Instant::now() + patience;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_micros(100)),
+            _ => return None,
         }
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod capture;
 pub mod expectations;
+pub mod lane;
 pub mod link;
 #[cfg(test)]
 mod sample;

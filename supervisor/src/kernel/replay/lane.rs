@@ -1,0 +1,191 @@
+//! A capture as a lane's kernel: packets come from the file, expectations are printed and kept in the table.
+
+use std::os::fd::BorrowedFd;
+use std::sync::mpsc::Receiver;
+
+use cthelper_proto::events::{Event as Audited, Master, Record, Replay as Line};
+use cthelper_proto::manifest::Manifest;
+use cthelper_proto::types::State;
+use nix::errno::Errno;
+
+use super::{Arrival, CaptureError, Denied, Expected, Inserted, Replay, What};
+use crate::kernel::{self, Arrived, Change, Fault, Incoming, Intake, Kernel, PacketId, Received, Release, Wish};
+
+/// Opens the capture once the helper's manifest, and with it its ports, is known.
+pub type Open<'a> = Box<dyn FnOnce(&Manifest) -> Result<Replay, CaptureError> + 'a>;
+
+/// A capture, and where its story is told.
+pub struct Recorded<'a> {
+    open: Option<Open<'a>>,
+    replay: Option<Replay>,
+    manifest: Option<Manifest>,
+    audit: Receiver<Record>,
+    tell: &'a mut dyn FnMut(&Line),
+    packet: u64,
+    expectations: u64,
+    error: Option<CaptureError>,
+}
+
+impl<'a> Recorded<'a> {
+    /// A capture that is not open yet. What the lane audits comes through `audit`.
+    pub fn new(open: Open<'a>, audit: Receiver<Record>, tell: &'a mut dyn FnMut(&Line)) -> Self {
+        Self { open: Some(open), replay: None, manifest: None, audit, tell, packet: 0, expectations: 0, error: None }
+    }
+
+    /// What the file held, the expectations created, and where it was damaged if it was.
+    pub fn outcome(mut self) -> (super::Counts, u64, Option<CaptureError>) {
+        self.tell_audited();
+        (self.replay.map(|replay| replay.counts()).unwrap_or_default(), self.expectations, self.error)
+    }
+
+    /// The lane's refusals concern the packet in hand, for there is only one.
+    fn tell_audited(&mut self) {
+        for record in self.audit.try_iter() {
+            if let Audited::ExpectationRefused { helper, rule, master, .. } = record.event {
+                (self.tell)(&Line::Refused { helper, rule, master, packet: self.packet });
+            }
+        }
+    }
+
+    fn handed(&self, arrival: &Arrival) -> State {
+        let len = self.manifest.as_ref().map_or(0, |manifest| manifest.state_len);
+        let kept = self.replay.as_ref().and_then(|replay| replay.state(arrival.seen.flow.id));
+        kept.unwrap_or_else(|| State::zeroed(len))
+    }
+
+    fn store(&mut self, change: &Change<'_>) {
+        if let (Some(replay), Some(state)) = (&mut self.replay, change.state) {
+            replay.set_state(change.flow.id, state);
+        }
+    }
+
+    fn tell_expected(&mut self, expected: &Expected, wish: &Wish<'_>) {
+        self.expectations += 1;
+        let any =
+            if expected.dst.is_ipv4() { std::net::Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+        (self.tell)(&Line::Expectation {
+            helper: self.manifest.as_ref().map_or_else(String::new, |manifest| manifest.name.to_string()),
+            proto: expected.proto,
+            src: expected.src.unwrap_or(any),
+            sport: expected.sport.unwrap_or(0),
+            dst: expected.dst,
+            dport: expected.dport,
+            master: Master::from(&wish.flow.orig),
+            class: expected.class,
+            permanent: expected.permanent,
+            packet: self.packet,
+        });
+    }
+}
+
+fn expected(wish: &Wish<'_>) -> Expected {
+    let permit = wish.permit;
+    Expected {
+        master: wish.flow.id,
+        class: permit.class,
+        proto: permit.proto,
+        src: permit.src,
+        sport: permit.sport,
+        dst: permit.dst,
+        dport: wish.port,
+        permanent: permit.permanent,
+    }
+}
+
+impl Kernel for Recorded<'_> {
+    fn start(&mut self, manifest: &Manifest) -> Result<(), Fault> {
+        self.manifest = Some(manifest.clone());
+        let Some(open) = self.open.take() else { return Ok(()) };
+        match open(manifest) {
+            Ok(replay) => self.replay = Some(replay),
+            Err(error) => self.error = Some(error),
+        }
+        Ok(())
+    }
+
+    fn enable(&mut self, _enabled: bool) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// One: the tables stand at the time of the packet handed out last.
+    fn window(&self) -> usize {
+        1
+    }
+
+    fn receive(&mut self, _room: usize, each: &mut dyn FnMut(Incoming<'_>) -> Intake) -> Result<Received, Fault> {
+        self.tell_audited();
+        let ended = Received { packets: 0, drained: true, ended: true };
+        let Some(replay) = &mut self.replay else { return Ok(ended) };
+        let event = match replay.next_packet() {
+            Ok(Some(event)) => event,
+            Ok(None) => return Ok(ended),
+            Err(error) => {
+                self.error = Some(error);
+                return Ok(ended);
+            }
+        };
+        self.packet = event.number;
+        match &event.what {
+            What::Packet(arrival) if arrival.helped => {
+                let state = self.handed(arrival);
+                each(Incoming::Packet(Arrived {
+                    id: PacketId(u32::try_from(event.number).unwrap_or(u32::MAX)),
+                    flow: arrival.seen.flow,
+                    info: arrival.seen.info,
+                    confirmed: arrival.seen.confirmed(),
+                    zone: 0,
+                    state,
+                    packet: &arrival.packet,
+                }));
+            }
+            What::Fragment => (self.tell)(&Line::Fragment { packet: event.number }),
+            _ => {}
+        }
+        Ok(Received { packets: 1, drained: true, ended: false })
+    }
+
+    fn release(&mut self, _id: PacketId, release: Release<'_>) -> Result<(), Fault> {
+        if let Release::Change(change) = release {
+            self.store(&change);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn expect(&mut self, wish: &Wish<'_>) -> Result<(), kernel::Denied> {
+        let expected = expected(wish);
+        let (Some(replay), Some(manifest)) = (&mut self.replay, &self.manifest) else { return Err(kernel::Denied::Gone) };
+        let class = manifest.classes.get(usize::from(expected.class)).ok_or(kernel::Denied::Other(Errno::EINVAL))?;
+        match replay.expect(expected, class) {
+            Ok(Inserted::Refreshed) => Ok(()),
+            Ok(_) => {
+                self.tell_expected(&expected, wish);
+                Ok(())
+            }
+            Err(Denied::Gone) => Err(kernel::Denied::Gone),
+            Err(Denied::TableFull) => Err(kernel::Denied::TableFull),
+            Err(_) => Err(kernel::Denied::Busy),
+        }
+    }
+
+    fn withdraw(&mut self, wish: &Wish<'_>) {
+        if let Some(replay) = &mut self.replay {
+            replay.withdraw(&expected(wish));
+        }
+    }
+
+    fn queue(&self) -> u16 {
+        0
+    }
+
+    fn trouble(&self) -> Vec<(&'static str, u64)> {
+        Vec::new()
+    }
+}
