@@ -85,7 +85,7 @@ _curl() {   # the address in a PASV reply is taken at its word: it is what a hel
         eprt) how=(--ftp-port -) ;;
         port) how=(--ftp-port - --disable-eprt) ;;
     esac
-    netns_exec "$1" curl -g -v -sS -m "$4" "${how[@]}" -o "$got" "$url"
+    netns_exec "$1" curl -g -v -sS -m "$4" -w "took %{time_total} s\n" "${how[@]}" -o "$got" "$url"
 }
 
 _lftp() {
