@@ -1,0 +1,133 @@
+//! A bounded cache of what the worker remembers of each flow. All of it may be lost: the truth lies in the kernel.
+
+use std::collections::HashMap;
+use std::collections::hash_map::{DefaultHasher, Entry};
+use std::hash::BuildHasherDefault;
+
+use cthelper_proto::types::{Dir, FlowId, State};
+
+use crate::stream::LineSync;
+
+/// Flows remembered at most. Each costs about 250 bytes, and up to one unfinished line per direction (bounded by the helper's
+/// framing): with lines of 512 bytes and an attacker who leaves each unfinished, 5 MB in all.
+pub const CAPACITY: usize = 4096;
+
+/// What is remembered of one flow.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Newest private state.
+    pub state: State,
+    /// Where lines start, one per direction.
+    pub lines: [LineSync; 2],
+}
+
+impl Known {
+    /// A flow of which only the private state is known.
+    pub fn new(state: State) -> Self {
+        Self { state, lines: [LineSync::default(), LineSync::default()] }
+    }
+
+    /// The line knowledge of a direction.
+    pub fn lines(&mut self, dir: Dir) -> &mut LineSync {
+        let [orig, reply] = &mut self.lines;
+        match dir {
+            Dir::Orig => orig,
+            Dir::Reply => reply,
+        }
+    }
+}
+
+// Fixed keys: no syscall for random ones, and a flow's id is already the kernel's keyed hash, which no stranger can choose.
+type Table = HashMap<FlowId, Known, BuildHasherDefault<DefaultHasher>>;
+
+/// Two generations: a flow in use moves to the young one; when that holds half of [`CAPACITY`], the old one is forgotten and the young
+/// one grows old. So each of the `CAPACITY / 2` flows used last is there, and never more than `CAPACITY`.
+#[derive(Debug, Default)]
+pub struct Flows {
+    young: Table,
+    old: Table,
+}
+
+impl Flows {
+    /// What is known of `id`; `state` (the truth, if the supervisor sent it) replaces the remembered one.
+    /// `None` if neither is there: then nothing can be said about the packet.
+    pub fn recall(&mut self, id: FlowId, state: Option<State>) -> Option<&mut Known> {
+        if !self.young.contains_key(&id) && self.young.len() >= CAPACITY / 2 {
+            self.old = std::mem::take(&mut self.young);
+        }
+        match (self.young.entry(id), state) {
+            (Entry::Occupied(known), None) => Some(known.into_mut()),
+            (Entry::Occupied(known), Some(state)) => {
+                let known = known.into_mut();
+                known.state = state;
+                Some(known)
+            }
+            (Entry::Vacant(place), None) => self.old.remove(&id).map(|known| place.insert(known)),
+            (Entry::Vacant(place), Some(state)) => {
+                let mut known = self.old.remove(&id).unwrap_or_else(|| Known::new(state));
+                known.state = state;
+                Some(place.insert(known))
+            }
+        }
+    }
+
+    /// The connection is gone.
+    pub fn forget(&mut self, id: FlowId) {
+        self.young.remove(&id);
+        self.old.remove(&id);
+    }
+
+    /// Flows remembered now.
+    pub fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state(byte: u8) -> State {
+        State::new(&[byte]).unwrap()
+    }
+
+    #[test]
+    fn a_sent_state_replaces_the_remembered_one_and_an_absent_one_keeps_it() {
+        let mut flows = Flows::default();
+        assert!(flows.recall(FlowId(1), None).is_none());
+        flows.recall(FlowId(1), Some(state(1))).unwrap().state = state(2);
+        assert_eq!(flows.recall(FlowId(1), None).unwrap().state, state(2));
+        assert_eq!(flows.recall(FlowId(1), Some(state(3))).unwrap().state, state(3));
+        flows.forget(FlowId(1));
+        assert!(flows.is_empty() && flows.recall(FlowId(1), None).is_none());
+    }
+
+    #[test]
+    fn a_million_flows_stay_within_the_capacity_and_the_last_ones_are_known() {
+        let mut flows = Flows::default();
+        for id in 0..1_000_000 {
+            flows.recall(FlowId(id), Some(state(0)));
+            assert!(flows.len() <= CAPACITY);
+        }
+        for id in 1_000_000 - u32::try_from(CAPACITY / 2).unwrap()..1_000_000 {
+            assert!(flows.recall(FlowId(id), None).is_some(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_flow_in_use_survives_any_number_of_others() {
+        let mut flows = Flows::default();
+        for id in 1..50_000 {
+            flows.recall(FlowId(id), Some(state(0)));
+            if id % 100 == 0 {
+                flows.recall(FlowId(0), (id == 100).then(|| state(7))).unwrap();
+            }
+        }
+        assert_eq!(flows.recall(FlowId(0), None).unwrap().state, state(7));
+    }
+}

@@ -1,0 +1,204 @@
+//! What a helper implements, and what it is given for each message.
+
+use std::net::IpAddr;
+use std::ops::Range;
+
+use cthelper_proto::Malformed;
+use cthelper_proto::ipc::{Edit, Expect, ExpectId, Grant, PacketHeader, Rule, Settings, Source, Ticket};
+use cthelper_proto::manifest::Manifest;
+use cthelper_proto::types::{Dir, Flow, L4, State};
+
+use crate::serve::sdk;
+
+/// Expectations a helper may ask for while it reads one packet; more are refused without a question (`per-packet`).
+pub const MAX_ASKS: usize = 16;
+
+/// A helper: the parser of one protocol.
+///
+/// It must not panic, but may: the worker then dies, is replaced, and the packet in hand passes as it was.
+pub trait Helper {
+    /// Who it is; the same at every call.
+    fn manifest(&self) -> &'static Manifest;
+
+    /// What one message is. By default lines of up to 512 bytes on TCP, whole payloads on UDP.
+    fn framing(&self) -> Framing {
+        match self.manifest().l4 {
+            L4::Tcp => Framing::Lines { max: 512 },
+            L4::Udp => Framing::Datagram,
+        }
+    }
+
+    /// Reads one message: a line without its end, or a datagram.
+    ///
+    /// # Errors
+    /// A broken rule of the protocol, by the field's name in at most 32 bytes. The packet passes all the same, and the field is counted.
+    fn message(&mut self, cx: &mut Cx<'_>, message: &[u8]) -> Result<(), Malformed>;
+
+    /// Whether `partial`, a line that the segment's end cuts, may become an announcement. Asked only when the flow is translated:
+    /// such a line must stand in one segment to be rewritten, so TCP is made to send it again.
+    fn wants_whole(&self, cx: &Cx<'_>, partial: &[u8]) -> bool {
+        let _ = (cx, partial);
+        false
+    }
+}
+
+/// What one message of a protocol is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// Lines of at most `max` bytes without their end; a longer one is skipped and counted. The first byte of the private state belongs
+    /// to the SDK.
+    Lines {
+        /// Longest line, bytes.
+        max: usize,
+    },
+    /// The payload of a packet.
+    Datagram,
+}
+
+/// Who answers a helper's questions: the supervisor, or a test.
+pub trait Judge {
+    /// Asks for an expectation on behalf of the packet `ticket`; blocks.
+    fn expect(&mut self, ticket: Ticket, expect: &Expect) -> Result<Grant, Refused>;
+    /// Takes an expectation back; blocks.
+    fn withdraw(&mut self, ticket: Ticket, id: ExpectId);
+}
+
+/// No expectation. The helper goes on and leaves the payload as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// Policy or kernel said no.
+    By(Rule),
+    /// The packet or the connection is no longer there.
+    Gone,
+}
+
+/// A TCP connection from the peer to `dst`:`dport`, in the class of this index.
+pub fn tcp(class: u8, dst: IpAddr, dport: u16) -> Expect {
+    Expect { class, proto: L4::Tcp.number(), src: Source::Peer, sport: None, dst, dport, permanent: false }
+}
+
+/// UDP packets from the peer to `dst`:`dport`, in the class of this index.
+pub fn udp(class: u8, dst: IpAddr, dport: u16) -> Expect {
+    Expect { proto: L4::Udp.number(), ..tcp(class, dst, dport) }
+}
+
+/// One message's surroundings: the packet, its flow, the private state; and what may be done.
+pub struct Cx<'a> {
+    pub(crate) header: &'a PacketHeader,
+    pub(crate) settings: &'a Settings,
+    pub(crate) judge: &'a mut dyn Judge,
+    pub(crate) state: &'a mut State,
+    pub(crate) framing: Framing,
+    pub(crate) place: Place,
+    pub(crate) done: Done,
+}
+
+/// Where the message lies in the payload.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Place {
+    /// Bytes of the message that came in earlier segments.
+    pub(crate) before: usize,
+    /// Offset of its first byte in this payload.
+    pub(crate) at: usize,
+    /// Length of the message, bytes.
+    pub(crate) len: usize,
+}
+
+/// What the helper has done to the packet so far.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    pub(crate) edits: Vec<Edit>,
+    pub(crate) asks: usize,
+    /// A rewrite was impossible because part of the message came in an earlier segment.
+    pub(crate) split: bool,
+}
+
+impl Cx<'_> {
+    /// Which way the message goes.
+    pub fn dir(&self) -> Dir {
+        self.header.info.dir()
+    }
+
+    /// The connection.
+    pub fn flow(&self) -> &Flow {
+        &self.header.flow
+    }
+
+    /// What the operator set for this helper.
+    pub fn settings(&self) -> &Settings {
+        self.settings
+    }
+
+    /// Address of the message's sender, as it knows itself.
+    pub fn sender(&self) -> IpAddr {
+        self.flow().tuple(self.dir()).src
+    }
+
+    /// Address of the message's sender, as the receiver knows it.
+    pub fn sender_seen_by_peer(&self) -> IpAddr {
+        self.flow().tuple(self.dir().flip()).dst
+    }
+
+    /// Address of the message's receiver, as the sender knows it.
+    pub fn peer(&self) -> IpAddr {
+        self.flow().tuple(self.dir()).dst
+    }
+
+    /// The helper's private bytes: `state_len` of the manifest, less one with [`Framing::Lines`]. Zero at first, kept by the kernel.
+    pub fn memory(&self) -> &[u8] {
+        let bytes = self.state.as_bytes();
+        bytes.get(sdk::reserved(self.framing)..).unwrap_or_default()
+    }
+
+    /// The private bytes, to change. A change costs the kernel a little, so change them when something changed.
+    pub fn memory_mut(&mut self) -> &mut [u8] {
+        let reserved = sdk::reserved(self.framing);
+        self.state.as_bytes_mut().get_mut(reserved..).unwrap_or_default()
+    }
+
+    /// From the next message on, this connection is opaque (encrypted): never look at it again. Needs [`Framing::Lines`].
+    pub fn go_blind(&mut self) {
+        sdk::set(self.state, self.framing, sdk::BLIND, true);
+    }
+
+    /// Asks the supervisor to expect a connection, and waits for the answer. When this returns `Ok`, the kernel expects it, and the
+    /// peer must be told [`Grant::addr`] and [`Grant::port`].
+    pub fn expect(&mut self, expect: Expect) -> Result<Grant, Refused> {
+        self.done.asks += 1;
+        if self.done.asks > MAX_ASKS {
+            return Err(Refused::By(Rule::PerPacket));
+        }
+        self.judge.expect(self.header.ticket, &expect)
+    }
+
+    /// Takes a granted expectation back.
+    pub fn withdraw(&mut self, id: ExpectId) {
+        self.judge.withdraw(self.header.ticket, id);
+    }
+
+    /// Puts `text` in place of the message's bytes `range`. Replace from left to right, without overlap.
+    ///
+    /// # Errors
+    /// `split announcement`: part of it came in an earlier segment, which has gone on. `edit`: outside the message, out of order, too
+    /// long ([`Edit::MAX_PUT`]) or too many ([`Edit::MAX`]).
+    pub fn replace(&mut self, range: Range<usize>, text: impl AsRef<[u8]>) -> Result<(), Malformed> {
+        const BAD: Malformed = Malformed("edit");
+        let Place { before, at, len } = self.place;
+        let put = text.as_ref().to_vec();
+        if range.start > range.end || range.end > len || put.len() > Edit::MAX_PUT || self.done.edits.len() >= Edit::MAX {
+            return Err(BAD);
+        }
+        let Some(start) = range.start.checked_sub(before) else {
+            self.done.split = true;
+            return Err(Malformed("split announcement"));
+        };
+        let at = u16::try_from(at + start).map_err(|_| BAD)?;
+        let cut = u16::try_from(range.len()).map_err(|_| BAD)?;
+        let free_from = self.done.edits.last().map_or(0, |last| usize::from(last.at) + usize::from(last.cut));
+        if usize::from(at) < free_from {
+            return Err(BAD);
+        }
+        self.done.edits.push(Edit { at, cut, put });
+        Ok(())
+    }
+}
