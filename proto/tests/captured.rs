@@ -156,6 +156,46 @@ fn a_packet_is_of_the_connection_it_comes_with() {
     });
 }
 
+/// What `captured/linux-6.1.hex` and `linux-6.12.hex` were made with.
+#[test]
+fn helper_class_master_and_private_data_are_what_was_set() {
+    let made = |place: &str| place.contains("linux-6.1.hex") || place.contains("linux-6.12.hex");
+    let mut private = Vec::new();
+    each_answer(subsystem::QUEUE, |place, _, _, family, attrs| {
+        if made(place) {
+            let packet = Packet::parse(family, 7, attrs).unwrap();
+            let ct = packet.ct.unwrap();
+            let help = ct.help.unwrap();
+            assert_eq!((help.name, help.info.unwrap().len()), ("ftp-u", 24), "{place}");
+            assert_eq!(ct.master.map(|master| master.dport), (ct.orig.dport == 3000).then_some(2121), "{place}");
+            assert_eq!(ct.status & status::EXPECTED != 0, ct.master.is_some(), "{place}");
+            private.push(help.info.unwrap()[0]);
+        }
+    });
+    assert!(private.contains(&0) && private.iter().any(|byte| *byte > 0), "{private:?}");
+    let mut helpers = Vec::new();
+    each_answer(subsystem::CTHELPER, |place, _, _, _, attrs| {
+        let helper = Helper::parse(attrs).unwrap();
+        if made(place) {
+            let classes: Vec<_> = helper.classes.iter().map(|c| (c.name.as_str(), c.expect_max, c.timeout_secs)).collect();
+            assert_eq!(classes, [("ftp", 4, 300), ("more", 2, 60)], "{place}");
+            assert_eq!((helper.name.as_str(), helper.l4, helper.state_len), ("ftp-u", 6, 24), "{place}");
+            helpers.push((helper.family, helper.queue, helper.status));
+        }
+    });
+    assert!(helpers.contains(&(10, 0, 0)) && helpers.contains(&(10, 7, 1)), "{helpers:?}");
+    each_answer(subsystem::EXPECT, |place, _, _, family, attrs| {
+        if made(place) {
+            let expectation = Expectation::parse(attrs, family).unwrap();
+            assert_eq!((expectation.class, expectation.master.dport), (1, 2121), "{place}");
+            let permanent = expectation.flags == expect::PERMANENT;
+            assert_eq!(expectation.tuple.dport, if permanent { 3005 } else { 3000 }, "{place}");
+            let function = permanent.then_some(expect::FOLLOW_MASTER);
+            assert_eq!(expectation.function.as_deref(), function, "{place}");
+        }
+    });
+}
+
 /// The tuple of an IP packet with ports and without extension headers.
 fn tuple_of(packet: &[u8]) -> Option<Tuple> {
     let (src, dst, proto, ports): (IpAddr, IpAddr, u8, &[u8]) = match packet.first()? >> 4 {

@@ -55,7 +55,7 @@ pub mod status {
     pub const TEMPLATE: u32 = 0x800;
     /// Not tracked.
     pub const UNTRACKED: u32 = 0x1000;
-    /// A rule or a request attached its helper; not set when an expectation did.
+    /// It has a helper of its own choice; seen set also where an expectation brought the helper (6.1).
     pub const HELPER: u32 = 0x2000;
     /// In a flow table.
     pub const OFFLOAD: u32 = 0x4000;
