@@ -1,0 +1,48 @@
+# make demo   the main job, live, in a virtual machine (no root, no changes to this machine but packages)
+# make test   every rung: unit, replay, sandbox, sim, and the FTP matrix on two real kernels
+# make check  what a commit must pass: formatting, lints, tests below the VM, documentation
+# make bench  the figures of SPECIFICATION.md, in one virtual machine
+
+CARGO ?= cargo
+KERNELS ?= 6.1 6.12
+
+.PHONY: all build deps demo test unit vm check bench doc fmt clippy deny clean
+
+all: build
+
+build: ## release binaries in target/release
+	$(CARGO) build --release --locked --bins
+
+deps: ## packages the virtual machines need (apt, when root or with sudo; otherwise says which)
+	tests/vm/install-deps.sh
+
+demo: deps build
+	tests/vm/demo
+
+test: deps unit build vm
+
+unit: ## unit, replay, sandbox and sim rungs, as this user
+	$(CARGO) test --locked --workspace
+
+vm:
+	tests/vm/run $(KERNELS)
+
+check: fmt clippy unit doc deny
+
+fmt:
+	$(CARGO) fmt --all -- --check
+
+clippy:
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace
+
+deny: ## advisories and licences, where cargo-deny is installed; it needs no network with --offline
+	@if command -v cargo-deny >/dev/null; then cargo deny --offline check; else echo "cargo-deny is not installed: skipped (cargo install cargo-deny)"; fi
+
+bench: deps build
+	tests/vm/bench
+
+clean:
+	$(CARGO) clean
