@@ -44,7 +44,7 @@ pub struct Replay {
 pub struct Event {
     /// Number of the record, from 1.
     pub number: u64,
-    /// When it was captured: time since 1970.
+    /// Time since 1970 at this place of the capture: the latest of all packets up to here.
     pub time: Duration,
     /// What it is.
     pub what: What,
