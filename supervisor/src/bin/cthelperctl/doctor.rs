@@ -113,7 +113,7 @@ impl Finding {
 }
 
 /// Every check, in the order of the report: the kernel first, because the rest depends on it.
-const CHECKS: [fn(&Facts) -> Vec<Finding>; 12] = [
+const CHECKS: [fn(&Facts) -> Vec<Finding>; 13] = [
     kernel::privilege,
     kernel::registry,
     kernel::glue,
@@ -122,6 +122,7 @@ const CHECKS: [fn(&Facts) -> Vec<Finding>; 12] = [
     checks::daemon,
     checks::confinement,
     checks::names_taken,
+    checks::registered_as_served,
     checks::registered_twice,
     checks::disabled,
     checks::unserved,

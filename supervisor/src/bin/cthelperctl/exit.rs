@@ -23,7 +23,7 @@ pub enum Exit {
 pub struct Failure {
     /// Status of the process.
     pub exit: Exit,
-    /// What went wrong and what to do, one line.
+    /// What went wrong and what to do, one line; empty when there is nobody left to tell.
     pub words: String,
 }
 
@@ -35,7 +35,9 @@ impl Failure {
 
     /// Says it on stderr.
     pub fn report(&self) -> ExitCode {
-        eprintln!("cthelperctl: {self}");
+        if !self.words.is_empty() {
+            eprintln!("cthelperctl: {self}");
+        }
         ExitCode::from(self.exit as u8)
     }
 }
@@ -47,8 +49,12 @@ impl fmt::Display for Failure {
 }
 
 impl From<std::io::Error> for Failure {
-    /// Only writing to stdout comes here.
+    /// Only writing to stdout comes here. A reader that has seen enough (`| head`) is no news.
     fn from(error: std::io::Error) -> Self {
-        Self::new(Exit::Unavailable, format!("cannot write the output: {error}"))
+        let words = match error.kind() {
+            std::io::ErrorKind::BrokenPipe => String::new(),
+            _ => format!("cannot write the output: {error}"),
+        };
+        Self::new(Exit::Unavailable, words)
     }
 }

@@ -10,6 +10,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use cthelper_proto::ctl::Request;
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
@@ -85,6 +86,10 @@ fn main() -> ExitCode {
             let _ = error.print();
             return ExitCode::SUCCESS;
         }
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            return ExitCode::from(Exit::Usage as u8);
+        }
         Err(error) => return Failure::new(Exit::Usage, one_line(&error.to_string())).report(),
     };
     match run(&cli) {
@@ -95,9 +100,10 @@ fn main() -> ExitCode {
 
 /// clap's complaint without its usage screen: what was wrong, and what may have been meant.
 fn one_line(complaint: &str) -> String {
-    let lines = complaint.lines().map(str::trim).take_while(|line| !line.starts_with("Usage:"));
+    let screen = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more information");
+    let lines = complaint.lines().map(str::trim).take_while(|line| !screen(line));
     let said: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-    said.join("; ").trim_start_matches("error: ").to_owned()
+    said.join("; ").trim_start_matches("error: ").replace(":; ", ": ")
 }
 
 fn as_nfct(program: &str, words: &[String]) -> ExitCode {
@@ -153,7 +159,7 @@ mod tests {
         assert!(said.contains("'stats'") && said.contains("'status'") && !said.contains('\n'), "{said}");
         let said = complaint("cthelperctl rules nft --family inet5");
         assert!(said.contains("inet5") && said.contains("inet6") && !said.contains('\n'), "{said}");
-        assert!(complaint("cthelperctl restart").contains("<NAME>"));
+        assert_eq!(complaint("cthelperctl restart"), "the following required arguments were not provided: <NAME>");
         assert!(complaint("cthelperctl rules nft --ports 0").contains('0'));
     }
 

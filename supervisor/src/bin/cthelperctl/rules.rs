@@ -31,10 +31,10 @@ pub struct Wanted {
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     ports: Vec<u16>,
     /// Protocol of the control connection, for a helper this program does not know
-    #[arg(long, value_name = "tcp|udp")]
+    #[arg(long)]
     protocol: Option<Protocol>,
     /// Only this family; both without it
-    #[arg(long, value_name = "inet|inet6")]
+    #[arg(long)]
     family: Option<Layer3>,
     /// Also for connections this machine opens itself
     #[arg(long)]

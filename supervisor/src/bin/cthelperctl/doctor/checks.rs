@@ -137,6 +137,29 @@ pub fn names_taken(facts: &Facts) -> Vec<Finding> {
     findings
 }
 
+/// Whether the kernel sends to the daemon what the daemon serves: anybody with the privilege may change the registry.
+pub fn registered_as_served(facts: &Facts) -> Vec<Finding> {
+    const CHECK: &str = "registered";
+    const REMEDY: &str = "somebody changed it (nfct?): restart cthelperd, then load the rules again";
+    let (Ok(helpers), Ok(status)) = (&facts.registry, &facts.daemon) else { return Vec::new() };
+    let mut findings = Vec::new();
+    for served in &status.helpers {
+        for family in &served.families {
+            let key = (served.name.as_str(), u16::from(family.number()), served.l4.number());
+            let who = format!("{} ({family} {})", served.name, served.l4);
+            findings.push(match helpers.iter().find(|helper| (helper.name.as_str(), helper.family, helper.l4) == key) {
+                None => Finding::fail(CHECK, format!("cthelperd serves {who}, but the kernel does not have it"), REMEDY),
+                Some(helper) if helper.queue != u32::from(served.queue) => {
+                    let what = format!("{who}: the kernel sends to queue {}, cthelperd serves {}", helper.queue, served.queue);
+                    Finding::fail(CHECK, what, REMEDY)
+                }
+                Some(_) => Finding::ok(CHECK, format!("{who} is registered with queue {}", served.queue)),
+            });
+        }
+    }
+    findings
+}
+
 /// One name for one family twice: once for that family, once for any.
 pub fn registered_twice(facts: &Facts) -> Vec<Finding> {
     let helpers = registered(facts);

@@ -16,7 +16,7 @@ fn served(name: &str, state: LaneState) -> HelperStatus {
     HelperStatus {
         name: name.to_owned(),
         l4: L4::Tcp,
-        families: Family::ALL.to_vec(),
+        families: vec![Family::Inet],
         queue: 6,
         state,
         on_down: "accept".to_owned(),
@@ -160,7 +160,7 @@ fn a_queue_that_drops_or_overflows_is_told() {
 #[test]
 fn a_disabled_helper_needs_no_queue_but_is_told() {
     let off = Helper { status: DISABLED, ..helper("ftp", 2, 0) };
-    let facts = Facts { registry: Ok(vec![off]), queues: Ok(Vec::new()), ..healthy() };
+    let facts = Facts { registry: Ok(vec![Helper { queue: 6, ..off }]), queues: Ok(Vec::new()), ..healthy() };
     assert_eq!(trouble(&facts), [(Level::Warn, "disabled")]);
 }
 
@@ -185,6 +185,15 @@ fn a_helper_registered_for_any_family_and_for_one_is_told() {
     assert_eq!(trouble(&twice), [(Level::Warn, "twice")]);
     let both = Facts { registry: Ok(vec![helper("ftp", 2, 6), helper("ftp", 10, 6)]), ..healthy() };
     assert_eq!(trouble(&both), []);
+}
+
+#[test]
+fn what_is_served_but_not_registered_fails() {
+    let gone = Facts { registry: Ok(Vec::new()), ..healthy() };
+    assert_eq!(trouble(&gone), [(Level::Fail, "registered")]);
+    let elsewhere = Facts { registry: Ok(vec![helper("ftp", 2, 9)]), ..healthy() };
+    let finding = only(checks::registered_as_served, &elsewhere);
+    assert_eq!(finding.what, "ftp (inet tcp): the kernel sends to queue 9, cthelperd serves 6");
 }
 
 #[test]

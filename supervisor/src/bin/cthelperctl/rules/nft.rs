@@ -20,6 +20,7 @@ pub fn text(plan: &Plan) -> String {
     }
     out.push_str(&chain(plan, "prerouting"));
     if plan.output {
+        out.push('\n');
         out.push_str(&chain(plan, "output"));
     }
     out.push_str("}\n");

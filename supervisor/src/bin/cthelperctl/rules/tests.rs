@@ -43,7 +43,7 @@ fn nft_rules_with_ports_one_family_and_output() {
     let rules = text(&Dialect::Nft(wanted)).unwrap();
     let rule = "\t\tmeta nfproto ipv6 tcp dport { 21, 2121 } ct helper set \"helper-ftp-tcp-inet6\"\n";
     let chain = |hook| format!("\tchain {hook} {{\n\t\ttype filter hook {hook} priority -150; policy accept;\n{rule}\t}}\n");
-    assert!(rules.ends_with(&format!("{}{}}}\n", chain("prerouting"), chain("output"))), "{rules}");
+    assert!(rules.ends_with(&format!("{}\n{}}}\n", chain("prerouting"), chain("output"))), "{rules}");
     assert!(!rules.contains("ipv4"));
 }
 
