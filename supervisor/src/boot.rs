@@ -95,7 +95,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let mut setups = Vec::new();
     for config in options.config.helpers.values().filter(|config| config.enabled) {
         let worker = worker_binary(config.worker.as_deref()).map_err(Failure::Unavailable)?;
-        let recipe = Recipe { helper: config.name.clone(), worker, identity };
+        let recipe = Recipe::new(&config.name, worker, identity);
         setups.push(Setup { config: config.clone(), recipe, restart: Policy::default() });
     }
     let keep: Vec<_> = SUPERVISOR.caps.iter().map(|keep| keep.cap).collect();

@@ -36,7 +36,7 @@ pub fn run(files: &[PathBuf], helpers: &[String], json: bool, out: &mut dyn Writ
     for file in files {
         for helper in config.helpers.values() {
             let worker = worker_binary(helper.worker.as_deref()).map_err(Failure::Unavailable)?;
-            let recipe = Recipe { helper: helper.name.clone(), worker, identity };
+            let recipe = Recipe::new(&helper.name, worker, identity);
             let setup = Setup { config: helper.clone(), recipe, restart: Policy::default() };
             let mut tell = |line: &Line| print(out, line, json);
             let (counts, expectations, figures, error) = one(file, setup, &mut tell)?;

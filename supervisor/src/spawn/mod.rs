@@ -31,6 +31,8 @@ const REAP_PATIENCE: Duration = Duration::from_millis(200);
 pub struct Recipe {
     /// The helper's name, the worker's only argument.
     pub helper: String,
+    /// The binary with the launcher's role: this very program, even if its file has been replaced meanwhile.
+    pub launcher: PathBuf,
     /// The worker's binary.
     pub worker: PathBuf,
     /// Who the worker is to be.
@@ -49,6 +51,11 @@ pub struct Spawned {
 }
 
 impl Recipe {
+    /// Workers launched by this program.
+    pub fn new(helper: &str, worker: PathBuf, identity: Identity) -> Self {
+        Self { helper: helper.to_owned(), launcher: PathBuf::from("/proc/self/exe"), worker, identity }
+    }
+
     /// Starts a launcher, which will become the worker. Returns as soon as the process exists.
     pub fn spawn(&self) -> io::Result<Spawned> {
         let (packets, packets_theirs) = channel()?;
@@ -56,7 +63,7 @@ impl Recipe {
         // Root may exceed the limit; without root the default has to do.
         let _ = setsockopt(&packets, sockopt::SndBufForce, &PACKET_CHANNEL)
             .or_else(|_| setsockopt(&packets, sockopt::SndBuf, &PACKET_CHANNEL));
-        let mut child = Command::new("/proc/self/exe")
+        let mut child = Command::new(&self.launcher)
             .args(self.identity.launcher_args())
             .arg(&self.worker)
             .arg(&self.helper)
