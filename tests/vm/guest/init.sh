@@ -24,8 +24,9 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do [ -c $port ] && break; sleep 0.1; done
 [ -c $port ] || { port=$(ls /dev/vport* 2>/dev/null | head -n 1); port=${port:-/dev/console}; }
 
 cd "$REPO" || exit
+: >"$VM_OUT/started"
 "$@" </dev/null >$port 2>&1
 echo $? >"$VM_OUT/status"
 sync
 echo o >/proc/sysrq-trigger
-sleep 60
+read -rt 60 _ <>/dev/console   # a process 1 must not end before the power does
