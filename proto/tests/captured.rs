@@ -1,6 +1,7 @@
 //! Bytes captured from real kernels: every message is understood, means what it says, and comes out again as it came in.
 //!
-//! `captured/*.hex` hold one datagram a line in hexadecimal; `#` starts a comment. A file for each kernel.
+//! `captured/*.hex`, made on the loopback interface, and `tests/vm/capture/*.hex`, made behind a router with NAT, hold one datagram a
+//! line in hexadecimal; `#` starts a comment.
 #![cfg(target_endian = "little")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may say what it means")]
 
@@ -18,19 +19,27 @@ use cthelper_proto::writer::Writer;
 
 /// All datagrams with the name of their file and their line.
 fn captured() -> Vec<(String, Vec<u8>)> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = Vec::new();
-    for entry in std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/captured")).unwrap() {
-        let path = entry.unwrap().path();
-        for (number, line) in std::fs::read_to_string(&path).unwrap().lines().enumerate() {
-            let digits: Vec<u8> = line.split('#').next().unwrap().bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-            if !digits.is_empty() {
-                all.push((format!("{}:{}", path.display(), number + 1), digits.chunks(2).map(byte).collect()));
+    for folder in [here.join("tests/captured"), here.join("../tests/vm/capture")] {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "hex") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                all.extend(text.lines().enumerate().filter_map(|(number, line)| {
+                    let bytes = hex(line.split('#').next()?);
+                    (!bytes.is_empty()).then(|| (format!("{}:{}", path.display(), number + 1), bytes))
+                }));
             }
         }
     }
     assert!(!all.is_empty(), "nothing was captured");
     all
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 /// The nfnetlink messages the kernel sent: what it was asked carries `REQUEST`.
