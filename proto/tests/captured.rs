@@ -8,11 +8,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use cthelper_proto::netlink::conntrack::{self, Conntrack, Event, status};
+use cthelper_proto::netlink::conntrack::{self, Conntrack, Event, Update, status};
 use cthelper_proto::netlink::cthelper::{self, Helper};
 use cthelper_proto::netlink::expect::{self, Expectation};
-use cthelper_proto::netlink::message::{Body, Message, flag, messages, subsystem};
-use cthelper_proto::netlink::queue::Packet;
+use cthelper_proto::netlink::message::{Body, Message, flag, messages, op, subsystem};
+use cthelper_proto::netlink::queue::{self, CtUpdate, Decision, Packet, VerdictParts};
 use cthelper_proto::netlink::{Attrs, tuple};
 use cthelper_proto::types::{Dir, Family, Tuple};
 use cthelper_proto::writer::Writer;
@@ -203,6 +203,85 @@ fn helper_class_master_and_private_data_are_what_was_set() {
             assert_eq!(expectation.function.as_deref(), function, "{place}");
         }
     });
+}
+
+#[test]
+fn requests_a_kernel_accepted_are_what_our_builders_write() {
+    let mut seen = 0;
+    for (place, datagram) in captured().iter().filter(|(place, _)| place.contains("-request.hex:")) {
+        let message = messages(datagram).next().unwrap().unwrap();
+        let ours = rebuilt(&message).unwrap_or_else(|| panic!("{place}: {message:?}"));
+        let built = messages(&ours).next().unwrap().unwrap();
+        let (Body::Nf { attrs: theirs, family, res_id, .. }, Body::Nf { attrs, family: our_family, res_id: our_res_id, .. }) =
+            (message.body, built.body)
+        else {
+            panic!("{place}")
+        };
+        assert_eq!((built.header, our_family, our_res_id), (message.header, family, res_id), "{place}");
+        assert_eq!(sorted(attrs), sorted(theirs), "{place}");
+        seen += 1;
+    }
+    assert!(seen > 0, "no request was captured");
+}
+
+/// The same request from our builders, by what it says.
+fn rebuilt(message: &Message<'_>) -> Option<Vec<u8>> {
+    let Body::Nf { subsystem, op, family, res_id, attrs } = message.body else { return None };
+    let (seq, flags) = (message.header.seq, message.header.flags);
+    let value = |kind| attrs.iter().flatten().find(|attr| attr.kind == kind);
+    let mut out = Vec::new();
+    match (subsystem, op) {
+        (subsystem::QUEUE, op::QUEUE_CONFIG) => match value(2) {
+            None => queue::bind(&mut out, seq, res_id),
+            Some(params) => {
+                let number = |kind| value(kind).unwrap().be32("number").unwrap();
+                let copy_range = u32::from_be_bytes(*params.value.first_chunk()?);
+                let config = queue::Config { copy_range, max_len: number(3), mask: number(4), flags: number(5) };
+                queue::configure(&mut out, seq, res_id, &config);
+            }
+        },
+        (subsystem::QUEUE, op::QUEUE_VERDICT) => {
+            let [_, _, _, _, id @ ..] = value(2)?.array::<8>("verdict").ok()?;
+            let help = value(11).and_then(|ct| ct.nested().iter().next()).map(|help| {
+                let parts: Vec<_> = help.unwrap().nested().iter().flatten().collect();
+                (parts[0].str("name").unwrap(), parts[1].value)
+            });
+            let ct = value(11).map(|_| CtUpdate { help, mark: None });
+            let parts = VerdictParts {
+                payload: value(10).map(|payload| payload.value),
+                ct,
+                ack: flags & flag::ACK != 0,
+                ..VerdictParts::default()
+            };
+            queue::verdict(&mut out, seq, res_id, u32::from_be_bytes(id), Decision::Accept, &parts);
+        }
+        (subsystem::CTHELPER, op::NEW) => {
+            let helper = Helper::parse(attrs).ok()?;
+            match value(4) {
+                Some(_) => cthelper::register(&mut out, seq, flags, &helper),
+                None => cthelper::set_status(&mut out, seq, &helper.name, helper.family, helper.l4, helper.status == 1),
+            }
+        }
+        (subsystem::CTHELPER, op) => match (op, value(1).map(|name| name.str("name").unwrap())) {
+            (op::GET, None) => cthelper::dump(&mut out, seq),
+            (op::GET, Some(name)) => cthelper::get(&mut out, seq, name, None),
+            (_, None) => cthelper::flush(&mut out, seq),
+            (_, Some(name)) => cthelper::delete(&mut out, seq, name, None),
+        },
+        (subsystem::EXPECT, op::NEW) => expect::create(&mut out, seq, flags, &Expectation::parse(attrs, family).ok()?),
+        (subsystem::EXPECT, op::GET) => expect::dump(&mut out, seq, family),
+        (subsystem::CONNTRACK, op) => {
+            let ct = Conntrack::parse(attrs).ok()?;
+            let seqadj = [Dir::Orig, Dir::Reply].into_iter().find_map(|dir| ct.seqadj[dir.index()].map(|seqadj| (dir, seqadj)));
+            let help = ct.help.map(|help| (help.name, help.info.unwrap()));
+            match op {
+                op::GET => conntrack::get(&mut out, seq, &ct.orig, ct.zone),
+                _ => conntrack::update(&mut out, seq, &ct.orig, ct.zone, &Update { help, seqadj, timeout: ct.timeout }),
+            }
+        }
+        _ => return None,
+    }
+    Some(out)
 }
 
 /// The tuple of an IP packet with ports and without extension headers.

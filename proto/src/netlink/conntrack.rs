@@ -55,7 +55,7 @@ pub mod status {
     pub const TEMPLATE: u32 = 0x800;
     /// Not tracked.
     pub const UNTRACKED: u32 = 0x1000;
-    /// It has a helper of its own choice; seen set also where an expectation brought the helper (6.1).
+    /// A rule or a request attached its helper. Where an expectation brought the helper, 6.1 sets it and 6.12 does not.
     pub const HELPER: u32 = 0x2000;
     /// In a flow table.
     pub const OFFLOAD: u32 = 0x4000;
