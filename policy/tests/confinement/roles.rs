@@ -73,7 +73,7 @@ fn act(action: &str) {
         "work" => work(),
         "panic" => panic_and_abort(),
         "overflow" => format!("{}", deep(0)),
-        "hoard" => format!("{}", vec![1_u8; 100 << 20].len()),
+        "hoard" => format!("{}", std::hint::black_box(vec![1_u8; 100 << 20]).len()),
         "open" => format!("{:?}", std::fs::read("/etc/passwd").map_err(|error| error.kind())),
         "proc" => format!("{:?}", std::fs::read("/proc/self/status").map_err(|error| error.kind())),
         "exec" => format!("{:?}", Command::new("/bin/true").exec().kind()),
