@@ -108,13 +108,13 @@ mod tests {
     }
 
     #[test]
-    fn a_million_flows_stay_within_the_capacity_and_the_last_ones_are_known() {
+    fn a_flood_of_flows_stays_within_the_capacity_and_the_last_ones_are_known() {
         let mut flows = Flows::default();
-        for id in 0..1_000_000 {
+        for id in 0..20_000 {
             flows.recall(FlowId(id), Some(state(0)));
             assert!(flows.len() <= CAPACITY);
         }
-        for id in 1_000_000 - u32::try_from(CAPACITY / 2).unwrap()..1_000_000 {
+        for id in 20_000 - u32::try_from(CAPACITY / 2).unwrap()..20_000 {
             assert!(flows.recall(FlowId(id), None).is_some(), "{id}");
         }
     }

@@ -113,6 +113,13 @@ pub(crate) struct Done {
     pub(crate) split: bool,
 }
 
+impl Done {
+    /// Whether the helper rewrote something, or would have.
+    pub(crate) fn rewrote(&self) -> bool {
+        self.split || !self.edits.is_empty()
+    }
+}
+
 impl Cx<'_> {
     /// Which way the message goes.
     pub fn dir(&self) -> Dir {

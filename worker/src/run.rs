@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
+use cthelper_policy::confine::seal_worker;
 use cthelper_proto::ipc::{Answer, Ask, PacketHeader, ToWorker, VERSION, decode};
 
 use crate::channel::{Asks, Broken, Inbox, Link};
@@ -97,17 +98,11 @@ fn greet<'fd>(helper: Box<dyn Helper>, packets: BorrowedFd<'fd>, asks: BorrowedF
     };
     let server = Server::new(helper, settings);
     let inbox = Inbox::new(packets);
-    let confined = seal()?;
+    let confined = seal_worker().map_err(|error| Ended::Confine(error.to_string()))?;
     let Answer::Go = asks.ask(&Ask::Ready(confined))? else {
         return Err(Broken::OutOfTurn("answer to Ready").into());
     };
     Ok((server, inbox, Link::new(packets, asks)))
-}
-
-/// Stands in for the inner confinement.
-#[allow(clippy::unnecessary_wraps, reason = "stands in for a call that can fail")]
-fn seal() -> Result<cthelper_proto::ipc::Confined, Ended> {
-    Ok(cthelper_proto::ipc::Confined { landlock: cthelper_proto::ipc::Enforcement::None })
 }
 
 /// Receive, read, answer; for ever.

@@ -2,11 +2,11 @@
 
 use cthelper_proto::Malformed;
 use cthelper_proto::ipc::{PacketHeader, Ruling, Segment, Settings, Ticket, Verdict};
-use cthelper_proto::types::{CtInfo, FlowId};
+use cthelper_proto::types::{CtInfo, Dir, FlowId, State};
 
 use crate::flows::{Flows, Known};
 use crate::helper::{Cx, Done, Framing, Helper, Judge, Place};
-use crate::stream::{Found, end_of};
+use crate::stream::{Found, Lines, end_of, start_of};
 
 /// The part of the private state that belongs to the SDK: with [`Framing::Lines`] the first byte.
 pub(crate) mod sdk {
@@ -60,6 +60,8 @@ pub struct Server {
 struct Outcome {
     done: Done,
     malformed: Option<Malformed>,
+    /// The packet will come again, or has come before: the private state stays as it was.
+    drop_state: bool,
     resend: bool,
 }
 
@@ -84,7 +86,7 @@ impl Server {
             (Framing::Lines { .. }, None) => return passed(header.ticket),
             (Framing::Datagram, _) => reading.datagram(known),
         };
-        if outcome.resend {
+        if outcome.drop_state {
             known.state = before;
         }
         Verdict {
@@ -121,65 +123,73 @@ struct Reading<'a> {
     judge: &'a mut dyn Judge,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    /// The helper, and its view of this packet.
+    fn cx<'c>(self, state: &'c mut State) -> (&'c mut dyn Helper, Cx<'c>)
+    where
+        'a: 'c,
+    {
+        let Self { helper, framing, settings, header, judge, .. } = self;
+        (helper, Cx { header, settings, judge, state, framing, place: Place::default(), done: Done::default() })
+    }
+
     fn datagram(self, known: &mut Known) -> Outcome {
-        let place = Place { before: 0, at: 0, len: self.payload.len() };
-        let mut cx = Cx {
-            header: self.header,
-            settings: self.settings,
-            judge: self.judge,
-            state: &mut known.state,
-            framing: self.framing,
-            place,
-            done: Done::default(),
-        };
-        let malformed = self.helper.message(&mut cx, self.payload).err();
-        Outcome { done: cx.done, malformed, resend: false }
+        let payload = self.payload;
+        let (helper, mut cx) = self.cx(&mut known.state);
+        cx.place.len = payload.len();
+        let malformed = helper.message(&mut cx, payload).err();
+        Outcome { done: cx.done, malformed, drop_state: false, resend: false }
     }
 
     fn lines(self, known: &mut Known, segment: Segment, max: usize) -> Outcome {
-        let dir = self.header.info.dir();
+        let (dir, len) = (self.header.info.dir(), self.payload.len());
         let mid_line = sdk::has(&known.state, self.framing, sdk::mid_line(dir));
         let [orig, reply] = &mut known.lines;
-        let sync = if dir.index() == 0 { orig } else { reply };
+        let sync = if dir == Dir::Orig { orig } else { reply };
         let mut lines = sync.open(segment.seq, self.payload, mid_line, max);
-        let (from_start, continues_resent) = (lines.read_from_start(), lines.continues_resent());
-        let mut cx = Cx {
-            header: self.header,
-            settings: self.settings,
-            judge: self.judge,
-            state: &mut known.state,
-            framing: self.framing,
-            place: Place::default(),
-            done: Done::default(),
-        };
-        let mut malformed = None;
-        while !sdk::has(cx.state, self.framing, sdk::BLIND)
-            && let Some(found) = lines.next_line()
-        {
-            let read = match &found {
-                Found::Line(line) => {
-                    cx.place = Place { before: line.before, at: line.at, len: line.text.len() };
-                    self.helper.message(&mut cx, &line.text)
-                }
-                Found::TooLong => Err(Malformed("line length")),
-            };
-            malformed = malformed.or(read.err());
+        let (from_start, carried) = (lines.read_from_start(), lines.carried());
+        let (framing, translated) = (self.framing, self.header.flow.is_translated());
+        let (helper, mut cx) = self.cx(&mut known.state);
+        let mut malformed = read_lines(helper, &mut cx, &mut lines);
+        if sdk::has(cx.state, framing, sdk::BLIND) {
+            return Outcome { done: cx.done, malformed, drop_state: false, resend: false };
         }
-        if sdk::has(cx.state, self.framing, sdk::BLIND) {
-            return Outcome { done: cx.done, malformed, resend: false };
-        }
-        let fresh_tail = lines.ends_in_fresh_line() || continues_resent;
+        let fresh = lines.ends_in_fresh_line();
         let rest = lines.rest();
         malformed = malformed.or(rest.too_long.then_some(Malformed("line length")));
-        let cut = !segment.last && fresh_tail && !rest.partial.is_empty() && self.helper.wants_whole(&cx, &rest.partial);
-        let resend = self.header.flow.is_translated() && (cut || (continues_resent && cx.done.split));
-        let end = end_of(segment.seq, self.payload.len());
+
+        let end = end_of(segment.seq, len);
+        let tail = start_of(end, rest.partial.len());
+        let joined = Some(start_of(segment.seq, carried)).filter(|start| carried > 0 && sync.is_resent(*start));
+        let cut = (fresh || joined.is_some()) && !segment.last && !rest.partial.is_empty() && translated;
+        let resend =
+            if cut && helper.wants_whole(&cx, &rest.partial) { Some(tail) } else { joined.filter(|_| cx.done.rewrote()) };
+        let resend = resend.filter(|start| translated && sync.may_resend(*start));
+
         if sync.is_newest(end) {
-            sdk::set(cx.state, self.framing, sdk::mid_line(dir), rest.is_mid_line());
+            sdk::set(cx.state, framing, sdk::mid_line(dir), rest.is_mid_line());
         }
+        let drop_state = resend.is_some() || sync.is_repeated(end);
         let done = cx.done;
-        sync.close(segment.seq, self.payload.len(), from_start, rest, resend);
-        Outcome { done, malformed, resend }
+        sync.close(segment.seq, len, from_start, rest, resend);
+        Outcome { done, malformed, drop_state, resend: resend.is_some() }
     }
+}
+
+/// Hands every line to the helper, until it calls the connection opaque. What is malformed first is reported.
+fn read_lines(helper: &mut dyn Helper, cx: &mut Cx<'_>, lines: &mut Lines<'_>) -> Option<Malformed> {
+    let mut malformed = None;
+    while !sdk::has(cx.state, cx.framing, sdk::BLIND)
+        && let Some(found) = lines.next_line()
+    {
+        let read = match &found {
+            Found::Line(line) => {
+                cx.place = Place { before: line.before, at: line.at, len: line.text.len() };
+                helper.message(cx, &line.text)
+            }
+            Found::TooLong => Err(Malformed("line length")),
+        };
+        malformed = malformed.or(read.err());
+    }
+    malformed
 }

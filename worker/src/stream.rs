@@ -9,6 +9,8 @@ use std::borrow::Cow;
 
 /// Line starts remembered per direction: enough for retransmissions of a few pipelined segments.
 const STARTS: usize = 4;
+/// How often TCP is asked for segments of one cut line: its two halves, three times each. The supervisor has a limit of its own.
+const RESENDS: u8 = 6;
 
 /// What is known of one direction.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +21,8 @@ pub struct LineSync {
     newest: Option<u32>,
     /// The line that has no end yet.
     tail: Option<Tail>,
+    /// Start of the line TCP was last asked to send again, and how often.
+    resent: Option<(u32, u8)>,
 }
 
 /// The beginning of a line.
@@ -30,8 +34,6 @@ struct Tail {
     bytes: Vec<u8>,
     /// Too long, or its start is unknown: to be skipped up to its LF.
     skipping: bool,
-    /// TCP was asked to send it again; it may or may not have gone on.
-    resent: bool,
 }
 
 impl Tail {
@@ -60,7 +62,6 @@ pub struct Lines<'a> {
     at: usize,
     carried: Vec<u8>,
     skipping: bool,
-    continued: bool,
     max: usize,
 }
 
@@ -97,21 +98,25 @@ pub fn end_of(seq: u32, len: usize) -> u32 {
     seq.wrapping_add(len as u32)
 }
 
+/// Sequence number `len` bytes before `seq`.
+#[allow(clippy::cast_possible_truncation, reason = "sequence numbers are modulo 2^32")]
+pub fn start_of(seq: u32, len: usize) -> u32 {
+    seq.wrapping_sub(len as u32)
+}
+
 impl LineSync {
     /// Starts to read `payload`, whose first byte has sequence number `seq`. `mid_line`: what the private state says, believed only when
     /// nothing else is known. Lines longer than `max` bytes are not returned.
     pub fn open<'a>(&self, seq: u32, payload: &'a [u8], mid_line: bool, max: usize) -> Lines<'a> {
-        let mut lines = Lines { payload, at: 0, carried: Vec::new(), skipping: false, continued: false, max };
+        let mut lines = Lines { payload, at: 0, carried: Vec::new(), skipping: false, max };
         match &self.tail {
             Some(tail) if tail.end == seq => {
                 lines.carried.clone_from(&tail.bytes);
                 lines.skipping = tail.skipping;
-                lines.continued = tail.resent;
             }
             _ if self.starts.contains(&Some(seq)) => {}
             Some(tail) if tail.bytes_before(seq).is_some() => {
                 lines.carried.extend(tail.bytes.iter().take(tail.bytes_before(seq).unwrap_or(0)));
-                lines.continued = tail.resent;
             }
             _ => lines.skipping = mid_line || self.newest.is_some() || self.tail.is_some(),
         }
@@ -123,8 +128,24 @@ impl LineSync {
         self.newest.is_none_or(|newest| end.wrapping_sub(newest) < 1 << 31)
     }
 
-    /// Remembers a segment of `len` bytes from `seq` that was read up to `rest`. `resend`: TCP was asked to send it again.
-    pub fn close(&mut self, seq: u32, len: usize, read_from_start: bool, rest: Rest, resend: bool) {
+    /// Whether all of a segment that ends at `end` has gone on before.
+    pub fn is_repeated(&self, end: u32) -> bool {
+        self.newest.is_some_and(|newest| newest.wrapping_sub(end) < 1 << 31)
+    }
+
+    /// Whether TCP was asked to send the line again that starts at `start`, and may not have done it yet.
+    pub fn is_resent(&self, start: u32) -> bool {
+        self.resent.is_some_and(|(line, _)| line == start)
+    }
+
+    /// Whether TCP may be asked (once more) to send the line again that starts at `start`.
+    pub fn may_resend(&self, start: u32) -> bool {
+        self.resent.is_none_or(|(line, times)| line != start || times < RESENDS)
+    }
+
+    /// Remembers a segment of `len` bytes from `seq` that was read up to `rest`. `resend`: where the line starts for which TCP is asked to
+    /// send the segment again.
+    pub fn close(&mut self, seq: u32, len: usize, read_from_start: bool, rest: Rest, resend: Option<u32>) {
         let end = end_of(seq, len);
         if read_from_start {
             self.learn(seq);
@@ -132,13 +153,17 @@ impl LineSync {
         if !rest.is_mid_line() {
             self.learn(end);
         }
+        if let Some(start) = resend {
+            let times = self.resent.filter(|(line, _)| *line == start).map_or(0, |(_, times)| times);
+            self.resent = Some((start, times.saturating_add(1)));
+        }
         if !self.is_newest(end) {
             return;
         }
-        if !resend {
+        if resend.is_none() {
             self.newest = Some(end);
         }
-        self.tail = rest.is_mid_line().then_some(Tail { end, bytes: rest.partial, skipping: rest.skipping, resent: resend });
+        self.tail = rest.is_mid_line().then_some(Tail { end, bytes: rest.partial, skipping: rest.skipping });
     }
 
     fn learn(&mut self, start: u32) {
@@ -157,9 +182,9 @@ impl<'a> Lines<'a> {
         self.at == 0 && !self.skipping && self.carried.is_empty()
     }
 
-    /// Whether the segment goes on with a line that TCP was asked to send again.
-    pub fn continues_resent(&self) -> bool {
-        self.continued
+    /// How many bytes of the first line came in earlier segments; ask before [`Self::next_line`].
+    pub fn carried(&self) -> usize {
+        self.carried.len()
     }
 
     /// Whether the line behind the last LF, if any, begins in this segment; ask after [`Self::next_line`] has said `None`.

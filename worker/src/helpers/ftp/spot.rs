@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn six_numbers_are_an_address_and_a_port() {
         assert_eq!(read("10,0,2,2,7,208"), Some(Ok(("10.0.2.2:2000".into(), 0..14))));
-        assert_eq!(read("010,000,2,2,007,0208)."), Some(Ok(("10.0.2.2:2000".into(), 0..19))));
+        assert_eq!(read("010,000,2,2,007,0208)."), Some(Ok(("10.0.2.2:2000".into(), 0..20))));
     }
 
     #[test]
