@@ -1,5 +1,7 @@
 //! Checks of what is registered, served and attached.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use cthelper_policy::verify::{Expected, verify};
 use cthelper_proto::ctl::LaneState;
 use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
@@ -175,19 +177,18 @@ pub fn registered_twice(facts: &Facts) -> Vec<Finding> {
         .collect()
 }
 
-/// Registered, but packets pass without it.
+/// Registered, but packets pass without it. One line per name.
 pub fn disabled(facts: &Facts) -> Vec<Finding> {
-    let disabled = registered(facts).iter().filter(|helper| helper.status == DISABLED);
-    disabled
-        .map(|helper| {
-            let remedy = format!("start cthelperd with it, or cthelperctl enable {}", helper.name);
-            Finding::warn(
-                "disabled",
-                format!("{} is disabled: packets pass without it, nothing is expected", object(helper)),
-                remedy,
-            )
-        })
-        .collect()
+    let mut by_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for helper in registered(facts).iter().filter(|helper| helper.status == DISABLED) {
+        let protocols = format!("{} {}", family(helper.family), protocol(helper.l4));
+        by_name.entry(&helper.name).or_default().push(protocols);
+    }
+    let finding = |(name, protocols): (&str, Vec<String>)| {
+        let what = format!("{name} ({}) is disabled: packets pass without it, nothing is expected", protocols.join(", "));
+        Finding::warn("disabled", what, format!("serve it: start cthelperd with --helper {name}, or cthelperctl enable {name}"))
+    };
+    by_name.into_iter().map(finding).collect()
 }
 
 /// Enabled, with nobody at its queue. The kernel then lets packets pass without confirming their connection, and what is not
@@ -245,12 +246,11 @@ fn remedy_unserved(helper: &Helper) -> String {
     }
 }
 
-/// Registered, but no rule gives it to a connection.
+/// Enabled, but no rule gives it to a connection.
 pub fn unattached(facts: &Facts) -> Vec<Finding> {
     const CHECK: &str = "rules";
-    let mut names: Vec<&str> = registered(facts).iter().map(|helper| helper.name.as_str()).collect();
-    names.sort_unstable();
-    names.dedup();
+    let enabled = registered(facts).iter().filter(|helper| helper.status != DISABLED);
+    let names: BTreeSet<&str> = enabled.map(|helper| helper.name.as_str()).collect();
     let mut findings = Vec::new();
     for name in names {
         let load = format!("cthelperctl rules nft --helper {name} | nft -f -");

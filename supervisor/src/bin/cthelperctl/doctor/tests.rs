@@ -162,6 +162,9 @@ fn a_disabled_helper_needs_no_queue_but_is_told() {
     let off = Helper { status: DISABLED, ..helper("ftp", 2, 0) };
     let facts = Facts { registry: Ok(vec![Helper { queue: 6, ..off }]), queues: Ok(Vec::new()), ..healthy() };
     assert_eq!(trouble(&facts), [(Level::Warn, "disabled")]);
+    let both = [helper("x", 2, 0), helper("x", 10, 0)].map(|on| Helper { status: DISABLED, ..on });
+    let what = only(checks::disabled, &Facts { registry: Ok(both.to_vec()), ..healthy() }).what;
+    assert_eq!(what, "x (inet tcp, inet6 tcp) is disabled: packets pass without it, nothing is expected");
 }
 
 #[test]
