@@ -272,7 +272,7 @@ def scenario(mode, family, netns):
     nat = mode != "none"
     rules(mode)
     drain(events, "flush before " + label)
-    router = "10.0.1.1" if family == V4 else "fd00:1::1"
+    router = "10.0.1.254" if family == V4 else "fd00:1::fe"
     host = router if mode == "dnat" else ("10.0.2.2" if family == V4 else "fd00:2::2")
     lengthen = nat
     client = Client(netns, family, host)

@@ -16,8 +16,8 @@ extra_local() {
     topology_rules none "$HELPER"
     good=0 total=0
     cases ours-local -client-on-router curl - 10.0.2.2 fd00:2::2
-    server_start pyftpdlib - 10.0.1.1 fd00:1::1 127.0.0.1 ::1
-    cases ours-local -server-on-router curl client 10.0.1.1 fd00:1::1
+    server_start pyftpdlib - 10.0.1.254 fd00:1::fe 127.0.0.1 ::1
+    cases ours-local -server-on-router curl client 10.0.1.254 fd00:1::fe
     cases ours-local -both-on-router curl - 127.0.0.1 ::1
     server_start pyftpdlib
     summary ours-local

@@ -1,8 +1,9 @@
 # Client - router - server, for sourcing. The router is the guest's first network namespace (the
 # helper registry is global, but queues are per namespace: whoever serves runs here).
 #
-#   client 10.0.1.2  fd00:1::2   --c0-- 10.0.1.1 fd00:1::1  router
-#   server 10.0.2.2  fd00:2::2   --s0-- 10.0.2.1 fd00:2::1  router
+#   client 10.0.1.2  fd00:1::2   --c0-- 10.0.1.254 fd00:1::fe  router
+#   server 10.0.2.2  fd00:2::2   --s0-- 10.0.2.254 fd00:2::fe  router
+# The router's addresses are longer than the hosts': a translated announcement changes its length.
 #
 # NAT modes: none | snat (the client hides behind the router's server-side address)
 #                 | dnat (the client speaks to the router's client-side address)
@@ -24,10 +25,10 @@ topology_build() {
 }
 
 _side() {   # netns, router's interface, number
-    ip addr add 10.0.$3.1/24 dev $2; ip addr add fd00:$3::1/64 dev $2 nodad; ip link set $2 up
+    ip addr add 10.0.$3.254/24 dev $2; ip addr add fd00:$3::fe/64 dev $2 nodad; ip link set $2 up
     ip -n $1 addr add 10.0.$3.2/24 dev eth0; ip -n $1 addr add fd00:$3::2/64 dev eth0 nodad
     ip -n $1 link set lo up; ip -n $1 link set eth0 up
-    ip -n $1 route add default via 10.0.$3.1; ip -n $1 -6 route add default via fd00:$3::1
+    ip -n $1 route add default via 10.0.$3.254; ip -n $1 -6 route add default via fd00:$3::fe
     ip netns exec $1 ethtool -K eth0 tx off gso off tso off >/dev/null 2>&1
 }
 
@@ -72,8 +73,8 @@ NFT
 table inet vm_nat {
   chain pre {
     type nat hook prerouting priority -100
-    iifname "c0" tcp dport 21 ip daddr 10.0.1.1 dnat ip to 10.0.2.2
-    iifname "c0" tcp dport 21 ip6 daddr fd00:1::1 dnat ip6 to fd00:2::2
+    iifname "c0" tcp dport 21 ip daddr 10.0.1.254 dnat ip to 10.0.2.2
+    iifname "c0" tcp dport 21 ip6 daddr fd00:1::fe dnat ip6 to fd00:2::2
   }
 }
 NFT
@@ -94,7 +95,7 @@ topology_clear() {
 # topology_target MODE 4|6: the address the client is to speak to.
 topology_target() {
     case $1/$2 in
-        dnat/4) echo 10.0.1.1 ;;   dnat/6) echo fd00:1::1 ;;
+        dnat/4) echo 10.0.1.254 ;; dnat/6) echo fd00:1::fe ;;
         */4)    echo 10.0.2.2 ;;   */6)    echo fd00:2::2 ;;
     esac
 }
