@@ -1,10 +1,10 @@
 //! A bounded cache of what the worker remembers of each flow. All of it may be lost: the truth lies in the kernel.
 
 use std::collections::HashMap;
-use std::collections::hash_map::{DefaultHasher, Entry};
+use std::collections::hash_map::DefaultHasher;
 use std::hash::BuildHasherDefault;
 
-use cthelper_proto::types::{Dir, FlowId, State};
+use cthelper_proto::types::{FlowId, State};
 
 use crate::stream::LineSync;
 
@@ -17,7 +17,7 @@ pub const CAPACITY: usize = 4096;
 pub struct Known {
     /// Newest private state.
     pub state: State,
-    /// Where lines start, one per direction.
+    /// Where lines start, by [`Dir`](cthelper_proto::types::Dir): originator's, replier's.
     pub lines: [LineSync; 2],
 }
 
@@ -25,15 +25,6 @@ impl Known {
     /// A flow of which only the private state is known.
     pub fn new(state: State) -> Self {
         Self { state, lines: [LineSync::default(), LineSync::default()] }
-    }
-
-    /// The line knowledge of a direction.
-    pub fn lines(&mut self, dir: Dir) -> &mut LineSync {
-        let [orig, reply] = &mut self.lines;
-        match dir {
-            Dir::Orig => orig,
-            Dir::Reply => reply,
-        }
     }
 }
 
@@ -52,23 +43,18 @@ impl Flows {
     /// What is known of `id`; `state` (the truth, if the supervisor sent it) replaces the remembered one.
     /// `None` if neither is there: then nothing can be said about the packet.
     pub fn recall(&mut self, id: FlowId, state: Option<State>) -> Option<&mut Known> {
-        if !self.young.contains_key(&id) && self.young.len() >= CAPACITY / 2 {
-            self.old = std::mem::take(&mut self.young);
-        }
-        match (self.young.entry(id), state) {
-            (Entry::Occupied(known), None) => Some(known.into_mut()),
-            (Entry::Occupied(known), Some(state)) => {
-                let known = known.into_mut();
-                known.state = state;
-                Some(known)
+        if !self.young.contains_key(&id) {
+            let known = self.old.remove(&id).or_else(|| state.map(Known::new))?;
+            if self.young.len() >= CAPACITY / 2 {
+                self.old = std::mem::take(&mut self.young);
             }
-            (Entry::Vacant(place), None) => self.old.remove(&id).map(|known| place.insert(known)),
-            (Entry::Vacant(place), Some(state)) => {
-                let mut known = self.old.remove(&id).unwrap_or_else(|| Known::new(state));
-                known.state = state;
-                Some(place.insert(known))
-            }
+            self.young.insert(id, known);
         }
+        let known = self.young.get_mut(&id)?;
+        if let Some(state) = state {
+            known.state = state;
+        }
+        Some(known)
     }
 
     /// The connection is gone.

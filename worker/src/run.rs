@@ -136,6 +136,3 @@ fn packet(server: &mut Server, link: &mut Link<'_>, header: &PacketHeader, paylo
     link.check()?;
     link.verdict(verdict)
 }
-
-#[cfg(test)]
-mod tests;

@@ -94,7 +94,8 @@ impl Server {
             ruling: if outcome.resend { Ruling::Resend } else { Ruling::Pass },
             edits: if outcome.resend { Vec::new() } else { outcome.done.edits },
             state: (known.state != before).then_some(known.state),
-            malformed: outcome.malformed.map(|Malformed(field)| field.chars().take(32).collect()),
+            // What comes again is counted then.
+            malformed: outcome.malformed.filter(|_| !outcome.resend).map(|Malformed(field)| field.chars().take(32).collect()),
         }
     }
 
@@ -169,7 +170,7 @@ impl<'a> Reading<'a> {
         if sync.is_newest(end) {
             sdk::set(cx.state, framing, sdk::mid_line(dir), rest.is_mid_line());
         }
-        let drop_state = resend.is_some() || sync.is_repeated(end);
+        let drop_state = resend.is_some() || sync.is_repeated(segment.seq, end);
         let done = cx.done;
         sync.close(segment.seq, len, from_start, rest, resend);
         Outcome { done, malformed, drop_state, resend: resend.is_some() }

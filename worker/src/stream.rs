@@ -23,6 +23,8 @@ pub struct LineSync {
     tail: Option<Tail>,
     /// Start of the line TCP was last asked to send again, and how often.
     resent: Option<(u32, u8)>,
+    /// The newest gap, from and to: what comes from there is late, not repeated.
+    gap: Option<(u32, u32)>,
 }
 
 /// The beginning of a line.
@@ -128,9 +130,10 @@ impl LineSync {
         self.newest.is_none_or(|newest| end.wrapping_sub(newest) < 1 << 31)
     }
 
-    /// Whether all of a segment that ends at `end` has gone on before.
-    pub fn is_repeated(&self, end: u32) -> bool {
-        self.newest.is_some_and(|newest| newest.wrapping_sub(end) < 1 << 31)
+    /// Whether all of the segment from `seq` to `end` has gone on before.
+    pub fn is_repeated(&self, seq: u32, end: u32) -> bool {
+        let late = self.gap.is_some_and(|(from, to)| seq.wrapping_sub(from) < to.wrapping_sub(from));
+        !late && self.newest.is_some_and(|newest| newest.wrapping_sub(end) < 1 << 31)
     }
 
     /// Whether TCP was asked to send the line again that starts at `start`, and may not have done it yet.
@@ -156,6 +159,11 @@ impl LineSync {
         if let Some(start) = resend {
             let times = self.resent.filter(|(line, _)| *line == start).map_or(0, |(_, times)| times);
             self.resent = Some((start, times.saturating_add(1)));
+        }
+        match (self.newest, &mut self.gap) {
+            (_, Some((from, _))) if *from == seq && resend.is_none() => *from = end,
+            (Some(newest), gap) if newest != seq && seq.wrapping_sub(newest) < 1 << 31 => *gap = Some((newest, seq)),
+            _ => {}
         }
         if !self.is_newest(end) {
             return;

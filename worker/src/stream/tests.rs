@@ -60,6 +60,16 @@ fn what_follows_a_gap_is_read_from_the_next_line_on() {
 }
 
 #[test]
+fn what_fills_a_gap_is_late_and_not_repeated() {
+    let mut sync = LineSync::default();
+    feed(&mut sync, u32::MAX - 1, "ab");
+    feed(&mut sync, 6, "ef\n");
+    assert!(!sync.is_repeated(0, 3));
+    feed(&mut sync, 0, "cd\n");
+    assert!(sync.is_repeated(0, 3) && !sync.is_repeated(3, 6) && sync.is_repeated(6, 9));
+}
+
+#[test]
 fn a_gap_without_a_line_end_is_skipped_up_to_one() {
     let mut sync = LineSync::default();
     feed(&mut sync, 0, "ab\n");
@@ -118,11 +128,11 @@ fn an_unfinished_line_stays_bounded() {
 fn a_line_sent_again_is_found_whole_or_joined() {
     let mut sync = LineSync::default();
     feed_with(&mut sync, 0, "ab", false, Some(0));
-    assert!(sync.is_resent(0) && !sync.is_repeated(2));
+    assert!(sync.is_resent(0) && !sync.is_repeated(0, 2));
     let mut whole = sync.clone();
     assert_eq!(feed(&mut whole, 0, "abcd\n"), [line("abcd", 0, 0)]);
     assert_eq!(feed(&mut sync, 2, "cd\n"), [line("abcd", 2, 0)]);
-    assert!(sync.is_repeated(5));
+    assert!(sync.is_repeated(0, 5) && !sync.is_repeated(0, 6));
 }
 
 #[test]

@@ -302,13 +302,21 @@ fn under_nat_other_cut_lines_pass() {
 }
 
 #[test]
-fn a_split_announcement_that_cannot_be_edited_is_counted() {
-    greeted_across(Net::Snat4, Kernel::that_grants_from("10.0.2.1"))
-        .from_client("PORT 10,0,1,")
-        .is_resent()
-        .from_client("2,7,208\r\n")
+fn a_split_announcement_that_comes_split_again_and_again_passes_and_is_counted() {
+    let mut talk = greeted_across(Net::Snat4, Kernel::that_grants_from("10.0.2.1"));
+    let seq = talk.next_seq(Dir::Orig);
+    let (first, second) = (b"PORT 10,0,1,", b"2,7,208\r\n");
+    let end = crate::stream::end_of(seq, first.len());
+    for _ in 0..3 {
+        talk = talk.segment(Dir::Orig, seq, first).is_resent().segment(Dir::Orig, end, second).is_resent().well_formed();
+    }
+    talk.segment(Dir::Orig, seq, first)
+        .passes_unchanged()
+        .segment(Dir::Orig, end, second)
+        .expects(tcp("10.0.1.2:2000"))
+        .passes_unchanged()
         .malformed("split announcement")
-        .from_client("PORT 10,0,1,2,7,209\r\n")
+        .segment(Dir::Orig, crate::stream::end_of(end, second.len()), b"PORT 10,0,1,2,7,209\r\n")
         .passes_as("PORT 10,0,2,1,7,209\r\n");
 }
 
