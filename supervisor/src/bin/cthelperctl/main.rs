@@ -117,7 +117,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     match &cli.command {
         Command::Status { json } => {
             let status = control::status(runtime_dir)?;
-            let text = if *json { serde_json::json!(status).to_string() + "\n" } else { status::table(&status) };
+            let text = if *json { status::json(&status)? } else { status::table(&status) };
             out.write_all(text.as_bytes())?;
         }
         Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use cthelper_proto::ctl::{HelperStatus, LaneState, Status};
 
+use crate::exit::{Exit, Failure};
 use crate::text::{columns, printable};
 
 const HEADING: [&str; 11] =
@@ -22,6 +23,12 @@ pub fn table(status: &Status) -> String {
         out.push('\n');
     }
     out
+}
+
+/// For programs: one object on one line, its fields in the order of [`Status`].
+pub fn json(status: &Status) -> Result<String, Failure> {
+    let line = serde_json::to_string(status).map_err(|error| Failure::new(Exit::Software, error.to_string()))?;
+    Ok(line + "\n")
 }
 
 fn state(state: LaneState) -> &'static str {
@@ -131,6 +138,16 @@ ftp: refused: foreign_address 3
     fn names_from_others_are_escaped_in_the_table() {
         let odd = HelperStatus { name: "x\x1b[1m".to_owned(), ..ftp() };
         assert!(table(&Status { helpers: vec![odd] }).contains("x\\u{1b}[1m"));
+    }
+
+    #[test]
+    fn json_keeps_the_contracts_names() {
+        let line = json(&Status { helpers: vec![ftp()] }).unwrap();
+        assert!(
+            line.starts_with(r#"{"helpers":[{"name":"ftp","l4":"tcp","families":["inet","inet6"],"queue":6,"state":"serving","#),
+            "{line}"
+        );
+        assert!(line.ends_with("}]}]}\n") && line.contains(r#""refused":{"foreign_address":3,"#), "{line}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cthelper_policy::verify::{Expected, verify};
-use cthelper_proto::ctl::LaneState;
+use cthelper_proto::ctl::{LaneState, Status};
 use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
 
 use super::{Facts, Finding};
@@ -41,6 +41,12 @@ fn protocol(number: u8) -> String {
     }
 }
 
+/// The helpers' names, or `none`.
+fn names(status: &Status) -> String {
+    let names: Vec<&str> = status.helpers.iter().map(|helper| helper.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
 /// Whether cthelperd runs, and in what state its lanes are.
 pub fn daemon(facts: &Facts) -> Vec<Finding> {
     const CHECK: &str = "daemon";
@@ -53,7 +59,7 @@ pub fn daemon(facts: &Facts) -> Vec<Finding> {
             return vec![Finding::fail(CHECK, failure.words.clone(), "cthelperd run --helper ftp, or systemctl start cthelperd")];
         }
     };
-    let mut findings = vec![Finding::ok(CHECK, format!("cthelperd runs and has {} helpers", status.helpers.len()))];
+    let mut findings = vec![Finding::ok(CHECK, format!("cthelperd runs; helpers: {}", names(status)))];
     for helper in &status.helpers {
         let name = &helper.name;
         match helper.state {
