@@ -1,6 +1,6 @@
 //! What a lane remembers of a connection for a while. All of it may be lost: the kernel holds what must survive.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
 use cthelper_proto::ipc::{Expect, Grant};
@@ -14,6 +14,9 @@ const FLOWS: usize = 8192;
 const GRANTS: usize = 4;
 /// How often TCP is made to repeat the same segment before it passes as it is. A sender doubles its timeout each time: 3 = about 1.5 s.
 const RESENDS: u8 = 3;
+/// Segments whose repetitions are counted at a time; a worker that alternates between more of them is counted for the oldest anew,
+/// so this bounds patience, not memory alone.
+const RESENT: usize = 8;
 
 /// An answer given, with the place in the stream it was given for.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +33,7 @@ struct Entry {
     /// Private bytes released, and in which drain of the queue.
     newest: Option<(State, u64)>,
     grants: Vec<Given>,
-    resent: Option<(Dir, u32, u8)>,
+    resent: VecDeque<(Dir, u32, u8)>,
 }
 
 /// The connections of one lane.
@@ -47,10 +50,11 @@ impl Flows {
         self.drains += 1;
     }
 
-    /// The flow's private bytes: the packet's snapshot, unless it was taken before our newest release.
+    /// The flow's private bytes: the packet's snapshot, unless it was taken before our newest release reached the kernel: at the
+    /// flush that ends a turn, so the queue must have been seen empty twice.
     pub(super) fn state(&self, flow: &Flow, snapshot: State) -> State {
         match self.entries.get(&key(flow)).and_then(|entry| entry.newest) {
-            Some((state, drain)) if drain == self.drains => state,
+            Some((state, drain)) if self.drains.saturating_sub(drain) < 2 => state,
             _ => snapshot,
         }
     }
@@ -102,11 +106,12 @@ impl Flows {
     pub(super) fn may_resend(&mut self, held: &Held, now: Instant) -> bool {
         let (dir, Some(segment)) = (held.info.dir(), held.tcp) else { return false };
         let entry = self.entry(&held.flow, now);
-        let times = match entry.resent {
-            Some((d, seq, times)) if d == dir && seq == segment.seq => times,
-            _ => 0,
-        };
-        entry.resent = Some((dir, segment.seq, times.saturating_add(1)));
+        let at = entry.resent.iter().position(|(d, seq, _)| (*d, *seq) == (dir, segment.seq));
+        let times = at.and_then(|at| entry.resent.remove(at)).map_or(0, |(.., times)| times);
+        if entry.resent.len() == RESENT {
+            entry.resent.pop_front();
+        }
+        entry.resent.push_back((dir, segment.seq, times.saturating_add(1)));
         times < RESENDS
     }
 
@@ -118,7 +123,7 @@ impl Flows {
             touched: now,
             newest: None,
             grants: Vec::new(),
-            resent: None,
+            resent: VecDeque::new(),
         });
         entry.touched = now;
         entry

@@ -39,7 +39,8 @@ impl<K: Kernel> Lane<K> {
             fds.push(PollFd::new(session.spawned.asks.as_fd(), PollFlags::POLLIN));
             fds.push(PollFd::new(session.spawned.log.as_fd(), PollFlags::POLLIN));
         }
-        let always = wants_queue && queue_at.is_none();
+        // When stopping, an empty queue is what is waited for, and no descriptor tells of that.
+        let always = wants_queue && (self.stopping || queue_at.is_none());
         let timeout = if always { PollTimeout::ZERO } else { self.patience(now) };
         match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => {}
