@@ -22,6 +22,7 @@ demo: deps build
 test: deps unit build vm
 
 unit: ## unit, replay, sandbox and sim rungs, as this user
+	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --workspace
 
 vm:

@@ -1,0 +1,49 @@
+//! The programs under test: what `cargo build` put into the target folder, next to the test executable's own folder.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// The path of a program of this workspace, where a worker's user can execute it.
+///
+/// # Panics
+/// It was not built.
+pub fn binary(name: &str) -> PathBuf {
+    let path = folder().join(name);
+    assert!(path.is_file(), "{} is missing; run: cargo build --workspace --bins", path.display());
+    path
+}
+
+/// The target folder, or a copy of the programs in it when some folder above (such as `/root`) is closed to the workers' user.
+fn folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let exe = std::env::current_exe().unwrap();
+        let built = exe.ancestors().nth(2).unwrap().to_owned();
+        if is_reachable(&built) { built } else { copied(&built) }
+    })
+}
+
+fn is_reachable(folder: &Path) -> bool {
+    folder.ancestors().all(|folder| folder.metadata().is_ok_and(|data| data.permissions().mode() & 0o001 != 0))
+}
+
+/// Beside one another, for each finds the other by its own place. Older copies are left to the system's cleaning of its temporary folder.
+fn copied(built: &Path) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("cthelperd-tests-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    for name in ["cthelperd", "cthelper-worker", "imposter"] {
+        let _ = std::fs::copy(built.join(name), folder.join(name)); // a missing one is named when it is asked for
+    }
+    folder
+}
+
+/// An empty folder below the target folder for the files of one test, open to the workers' user.
+pub fn scratch(name: &str) -> PathBuf {
+    let exe = std::env::current_exe().unwrap();
+    let folder = exe.ancestors().nth(2).unwrap().join("test-scratch").join(format!("{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
