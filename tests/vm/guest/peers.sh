@@ -96,5 +96,5 @@ _lftp() {
     esac
     netns_exec "$1" timeout "$4" lftp -c "debug 9; set cmd:fail-exit yes; set net:timeout 4; set net:max-retries 1;
         set ftp:ssl-allow no; set ftp:passive-mode $passive; set ftp:prefer-epsv $epsv; set ftp:fix-pasv-address no;
-        set ftp:use-feat no; open -u anonymous,x [$2]; get file -o $got"
+        open -u anonymous,x [$2]; get file -o $got"
 }
