@@ -6,7 +6,7 @@
 //! Facts: `nf_conntrack_ftp.c:help`, `nf_nat_ftp.c:nf_nat_ftp`, `nf_nat_helper.c:nf_nat_follow_master` (Linux 6.1-6.18).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cthelper_proto::ipc::{Expect, Rule, Source};
 use cthelper_proto::manifest::{Class, Scope};
@@ -205,19 +205,7 @@ impl Judge {
         if !self.limits.take(said.flow.id, now) {
             return Err(Rule::Rate);
         }
-        let permit = judge(&self.rules, said.class, said.flow, said.dir, said.expect)?;
-        let most = said.class.map_or(0, |class| class.expect_max);
-        if self.limits.has_room(said.flow.id, &permit, most, now) { Ok(permit) } else { Err(Rule::ClassFull) }
-    }
-
-    /// The kernel agreed; the expectation counts until it is [`closed`](Self::closed) or `timeout` is over.
-    pub fn granted(&mut self, flow: FlowId, permit: &Permit, timeout: Duration, now: Instant) {
-        self.limits.opened(flow, permit, timeout, now);
-    }
-
-    /// The expectation was used, withdrawn or deleted.
-    pub fn closed(&mut self, flow: FlowId, permit: &Permit) {
-        self.limits.closed(flow, permit);
+        judge(&self.rules, said.class, said.flow, said.dir, said.expect)
     }
 
     /// The connection is gone.

@@ -1,11 +1,10 @@
-//! How many expectations a flow may have open, and how fast it may announce them. Bounded memory; time is an argument.
+//! How fast a flow may announce. Bounded memory; time is an argument. How many expectations it may have open is the kernel's to
+//! keep: past a class's limit it evicts the oldest, which a client that asks twice relies on.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cthelper_proto::types::FlowId;
-
-use crate::expect::Permit;
 
 /// A token bucket's shape: `burst` at once, then `per_second`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,20 +52,6 @@ impl Bucket {
     }
 }
 
-/// What identifies an open expectation of a flow: a retransmitted announcement is the same one.
-type Key = (u8, u8, std::net::IpAddr, u16);
-
-fn key(permit: &Permit) -> Key {
-    (permit.class, permit.proto, permit.dst, permit.dport)
-}
-
-/// One flow's account.
-#[derive(Debug)]
-struct Account {
-    bucket: Bucket,
-    open: Vec<(Key, Instant)>,
-}
-
 /// The accounts of one helper's flows.
 ///
 /// Memory is bounded by two generations: when the young one is full it becomes the old one and what was old is forgotten. A flow
@@ -74,12 +59,12 @@ struct Account {
 #[derive(Debug)]
 pub struct Limits {
     rate: Rate,
-    young: HashMap<FlowId, Account>,
-    old: HashMap<FlowId, Account>,
+    young: HashMap<FlowId, Bucket>,
+    old: HashMap<FlowId, Bucket>,
 }
 
 impl Limits {
-    /// Accounts in one generation. 8192: about 1 MiB for both when each flow has one open expectation.
+    /// Accounts in one generation. 8192: about 0.5 MiB for both.
     pub const GENERATION: usize = 8192;
 
     /// No accounts yet.
@@ -95,30 +80,7 @@ impl Limits {
     /// Takes one of the flow's tokens; false when it has none left.
     pub fn take(&mut self, flow: FlowId, now: Instant) -> bool {
         let rate = self.rate;
-        self.account(flow, now).bucket.take(rate, now)
-    }
-
-    /// Whether the flow may have one more open in the permit's class; the same one again needs no room.
-    pub fn has_room(&mut self, flow: FlowId, permit: &Permit, most: u8, now: Instant) -> bool {
-        let (open, wanted) = (&mut self.account(flow, now).open, key(permit));
-        open.retain(|(_, until)| *until > now);
-        let in_class = open.iter().filter(|((class, ..), _)| *class == permit.class).count();
-        in_class < usize::from(most) || open.iter().any(|(key, _)| *key == wanted)
-    }
-
-    /// Counts an expectation until `timeout` is over.
-    pub fn opened(&mut self, flow: FlowId, permit: &Permit, timeout: Duration, now: Instant) {
-        let (open, wanted) = (&mut self.account(flow, now).open, key(permit));
-        open.retain(|(key, until)| *until > now && *key != wanted);
-        open.push((wanted, now + timeout));
-    }
-
-    /// Counts an expectation no longer.
-    pub fn closed(&mut self, flow: FlowId, permit: &Permit) {
-        let wanted = key(permit);
-        if let Some(account) = self.young.get_mut(&flow).or_else(|| self.old.get_mut(&flow)) {
-            account.open.retain(|(key, _)| *key != wanted);
-        }
+        self.account(flow, now).take(rate, now)
     }
 
     /// The flow is gone.
@@ -132,31 +94,24 @@ impl Limits {
         self.young.len() + self.old.len()
     }
 
-    fn account(&mut self, flow: FlowId, now: Instant) -> &mut Account {
+    fn account(&mut self, flow: FlowId, now: Instant) -> &mut Bucket {
         if !self.young.contains_key(&flow) && self.young.len() >= Self::GENERATION {
             self.old = std::mem::take(&mut self.young);
         }
         let (rate, old) = (self.rate, &mut self.old);
-        self.young
-            .entry(flow)
-            .or_insert_with(|| old.remove(&flow).unwrap_or_else(|| Account { bucket: Bucket::full(rate, now), open: Vec::new() }))
+        self.young.entry(flow).or_insert_with(|| old.remove(&flow).unwrap_or_else(|| Bucket::full(rate, now)))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{IpAddr, Ipv4Addr};
+    use std::time::Duration;
 
     use proptest::prelude::*;
 
     use super::*;
 
     const RATE: Rate = Rate { burst: 3, per_second: 2 };
-
-    fn permit(class: u8, dport: u16) -> Permit {
-        let dst = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1));
-        Permit { src: None, sport: None, dst, dport, proto: 6, class, permanent: false, nat: None }
-    }
 
     #[test]
     fn burst_is_spent_then_refilled_by_time() {
@@ -189,28 +144,6 @@ mod tests {
         let mut bucket = Bucket::full(rate, now);
         assert!(bucket.take(rate, now));
         assert!(!bucket.take(rate, now + Duration::from_secs(1_000_000)));
-    }
-
-    #[test]
-    fn room_is_counted_by_class() {
-        let (now, flow) = (Instant::now(), FlowId(1));
-        let mut limits = Limits::new(RATE);
-        limits.opened(flow, &permit(0, 2000), Duration::from_secs(30), now);
-        assert!(!limits.has_room(flow, &permit(0, 2001), 1, now));
-        assert!(limits.has_room(flow, &permit(1, 2001), 1, now));
-        assert!(limits.has_room(flow, &permit(0, 2000), 1, now), "the same one again");
-        assert!(limits.has_room(FlowId(2), &permit(0, 2001), 1, now));
-    }
-
-    #[test]
-    fn the_same_one_opened_again_counts_once_and_lasts_longer() {
-        let (now, flow, span) = (Instant::now(), FlowId(1), Duration::from_secs(30));
-        let mut limits = Limits::new(RATE);
-        limits.opened(flow, &permit(0, 2000), span, now);
-        limits.opened(flow, &permit(0, 2000), span, now + span / 2);
-        assert!(limits.has_room(flow, &permit(0, 2001), 2, now));
-        assert!(!limits.has_room(flow, &permit(0, 2001), 1, now + span));
-        assert!(limits.has_room(flow, &permit(0, 2001), 1, now + span + span / 2));
     }
 
     #[test]

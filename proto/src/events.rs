@@ -31,6 +31,8 @@ pub enum Event {
     WorkerHung(Crash),
     /// A worker broke the protocol and was killed.
     WorkerOutOfTurn { helper: String, pid: u32, generation: u64, said: String },
+    /// The operator wanted another worker.
+    WorkerReplaced { helper: String, pid: u32, generation: u64 },
     /// A worker is not confined as it must be, and gets no packet.
     WorkerRefused { helper: String, pid: u32, reason: String },
     /// Policy or kernel refused an expectation or an edit; the packet passed.

@@ -157,8 +157,8 @@ mod tests {
         assert!(!tgkill(libc::SIGKILL));
 
         let sigaction = |signal: i32| allowed(&WORKER, libc::SYS_rt_sigaction, [signal as u64, 0, 0, 8, 0, 0]);
-        assert!([libc::SIGABRT, libc::SIGSEGV, libc::SIGBUS].into_iter().all(sigaction));
-        assert!(!sigaction(libc::SIGSYS));
+        assert!(sigaction(libc::SIGABRT));
+        assert!(![libc::SIGSEGV, libc::SIGBUS, libc::SIGSYS].into_iter().any(sigaction));
         assert!(allowed(&LAUNCH, libc::SYS_rt_sigaction, [libc::SIGPIPE as u64, 0, 0, 8, 0, 0]));
 
         let prctl = |option: i32| allowed(&LAUNCH, libc::SYS_prctl, [option as u64, 1, 0, 0, 0, 0]);

@@ -1,6 +1,8 @@
 //! The launcher turns itself into a cage, then becomes the worker.
 
-use std::path::Path;
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
 
 use caps::{CapSet, Capability};
 use cthelper_proto::ipc::Launched;
@@ -26,13 +28,24 @@ pub struct Launch<'a> {
     pub worker: &'a Path,
 }
 
+/// A process that is ready to become the worker.
+#[derive(Debug)]
+pub struct Caged {
+    /// What was put around it.
+    pub launched: Launched,
+    /// What to execute: the worker's own path, or the open file where a folder on the way is closed to the worker's user.
+    pub program: PathBuf,
+    /// Keeps that file open until `exec` closes it.
+    _file: File,
+}
+
 /// Confines this process; the caller then says `Launched` on fd 1 and executes the worker.
 ///
 /// To be called in the launcher: a process of one thread, with the worker's channels as fd 0 to 2, that holds no other descriptor it
 /// still wants. fd 2 must not be a regular file: the limit on file size is 0.
 ///
 /// Order, each step because a later one would forbid it:
-/// 1. close descriptors from 3 up (those of `/proc/self/fd`), umask 077, folder `/`
+/// 1. close descriptors from 3 up (those of `/proc/self/fd`), open the worker's binary, umask 077, folder `/`
 /// 2. own network and IPC namespace; without `CAP_SYS_ADMIN` inside a user namespace of its own, if the host permits that
 /// 3. own session, so that no terminal's signals reach it
 /// 4. empty bounding set, no groups, gid, uid, no capabilities
@@ -44,16 +57,17 @@ pub struct Launch<'a> {
 /// # Errors
 /// A step failed, or uid or gid is 0: nothing must be executed. Not an error, but reported: no own network (the host forbids it) and
 /// no landlock.
-pub fn launch(launch: &Launch<'_>) -> Result<Launched, ConfineError> {
+pub fn launch(launch: &Launch<'_>) -> Result<Caged, ConfineError> {
     let parent = unistd::getppid();
     let identity = Identity::of(launch)?;
     close_from_3().doing("close inherited descriptors")?;
+    let file = File::open(launch.worker).doing("open the worker's binary")?;
     umask(Mode::from_bits_truncate(0o077));
     unistd::chdir("/").doing("change to the root folder")?;
     let own_network = own_namespaces(identity);
     own_session().doing("start a session")?;
     drop_privileges(launch, identity)?;
-    unistd::access(launch.worker, AccessFlags::X_OK).doing("execute the worker's binary as the worker's user")?;
+    let program = program(launch.worker, &file)?;
     set_limits()?;
     prctl::set_pdeathsig(Signal::SIGKILL).doing("set the parent-death signal")?;
     if unistd::getppid() != parent {
@@ -61,9 +75,19 @@ pub fn launch(launch: &Launch<'_>) -> Result<Launched, ConfineError> {
     }
     prctl::set_no_new_privs().doing("set no_new_privs")?;
     prctl::set_dumpable(false).doing("become undumpable")?;
-    let landlock = ruleset::apply(&LAUNCH, Some(launch.worker))?;
+    let landlock = ruleset::apply(&LAUNCH, Some(&program))?;
     filter::apply(&LAUNCH)?;
-    Ok(Launched { landlock, own_network })
+    Ok(Caged { launched: Launched { landlock, own_network }, program, _file: file })
+}
+
+/// The path by which the worker's user may execute the file. A checkout below a home folder is closed to it; the file need not be.
+fn program(worker: &Path, file: &File) -> Result<PathBuf, ConfineError> {
+    if unistd::access(worker, AccessFlags::X_OK).is_ok() {
+        return Ok(worker.to_owned());
+    }
+    let open = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    unistd::access(&open, AccessFlags::X_OK).doing("execute the worker's binary as the worker's user")?;
+    Ok(open)
 }
 
 /// Whether the process takes on another identity, or keeps the one it has.

@@ -204,25 +204,6 @@ fn refused_announcements_cost_tokens_too() {
     assert_eq!(verdict(now + Duration::from_secs(1)), Rule::ForeignAddress);
 }
 
-#[test]
-fn class_is_full_until_one_closes_or_expires() {
-    let (class, flow, now) = (data(), plain(), Instant::now());
-    let mut judge = Judge::new(Rules::default());
-    let [one, two, three] = [2001, 2002, 2003].map(|port| to(SERVER, port));
-    for expect in [&one, &two] {
-        let permit = judge.judge(&announcement(&class, &flow, expect, 0), now).unwrap();
-        judge.granted(flow.id, &permit, class.timeout(), now);
-    }
-    assert_eq!(judge.judge(&announcement(&class, &flow, &three, 0), now), Err(Rule::ClassFull));
-    let again = judge.judge(&announcement(&class, &flow, &two, 0), now);
-    assert!(again.is_ok(), "a retransmission asks for nothing new");
-    judge.closed(flow.id, &again.unwrap());
-    assert!(judge.judge(&announcement(&class, &flow, &three, 0), now).is_ok());
-    judge.granted(flow.id, &again.unwrap(), class.timeout(), now);
-    let later = now + class.timeout();
-    assert!(judge.judge(&announcement(&class, &flow, &three, 0), later).is_ok());
-}
-
 proptest! {
     #[test]
     fn ports_are_distinct_of_one_kind_and_start_with_the_announced(announced in 1_u16.., seed in any::<u64>()) {

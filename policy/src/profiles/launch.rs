@@ -1,7 +1,7 @@
 //! From the launcher's last step over `exec` and the dynamic loader to the worker's own filter: all of it before the first byte
 //! of traffic. What is absent: sockets, processes, signals to others, mounts, identities, tracing, bpf, keys, modules.
 
-use libc::{F_GETFD, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS};
+use libc::{F_GETFD, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, SIGBUS, SIGSEGV};
 
 #[cfg(target_arch = "riscv64")]
 use crate::profile::Allow;
@@ -36,6 +36,9 @@ pub const LAUNCH: Profile = Profile {
         call!(SYS_poll, "std checks that fd 0 to 2 are open"),
         call!(SYS_ppoll, "as poll, where there is none"),
         call!(SYS_rt_sigaction, "std ignores SIGPIPE and catches stack overflows"),
+        call!(SYS_rt_sigreturn, "return from std's handlers when the worker uses them up"),
+        call!(SYS_tgkill, [arg(2, int(SIGSEGV))], "the worker uses up std's handler, once, before it seals itself"),
+        call!(SYS_tgkill, [arg(2, int(SIGBUS))], "as for SIGSEGV"),
         call!(SYS_prctl, [arg(0, int(PR_SET_NO_NEW_PRIVS))], "set again before each filter"),
         call!(SYS_prctl, [arg(0, int(PR_SET_DUMPABLE))], "exec made the process dumpable; the worker undoes it"),
         call!(SYS_landlock_create_ruleset, "the worker forbids itself every file"),

@@ -4,9 +4,7 @@
 //! which keeps log lines out of the record channels. A call without conditions is also the cheap one: the kernel remembers the
 //! filter's answer (a bitmap since Linux 5.11) and no longer runs it.
 
-use libc::{
-    FUTEX_PRIVATE_FLAG, FUTEX_WAKE, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, SIGABRT, SIGBUS, SIGSEGV, STDERR_FILENO,
-};
+use libc::{FUTEX_PRIVATE_FLAG, FUTEX_WAKE, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, SIGABRT, STDERR_FILENO};
 use nix::sys::resource::Resource;
 
 use crate::profile::{Limit, Profile, arg, bits, call, int, mib};
@@ -44,9 +42,6 @@ pub const WORKER: Profile = Profile {
         call!(SYS_gettid, "a panic's message and abort() name the thread"),
         call!(SYS_tgkill, [arg(2, int(SIGABRT))], "a panic must die as SIGABRT, or the audit calls it SIGSYS"),
         call!(SYS_rt_sigaction, [arg(0, int(SIGABRT))], "abort() makes sure that nothing catches it"),
-        call!(SYS_rt_sigaction, [arg(0, int(SIGSEGV))], "a fault dies as SIGSEGV: std's handler puts the default back"),
-        call!(SYS_rt_sigaction, [arg(0, int(SIGBUS))], "as for SIGSEGV"),
-        call!(SYS_rt_sigreturn, "return from that handler, into the fault again"),
         call!(SYS_sigaltstack, "an orderly end takes the handler's stack down"),
         call!(SYS_exit_group, "an orderly end"),
     ]),

@@ -213,7 +213,7 @@ fn each_escape_ends_in_sigsys(binary: &Path) {
     }
 }
 
-/// A stack overflow dies as SIGSEGV: std cannot read `/proc/self/maps` here, so it does not know the guard page and says nothing.
+/// A stack overflow dies as SIGSEGV without a word: std's handlers are used up by then.
 fn each_fault_ends_in_its_own_signal(binary: &Path) {
     let faults = [
         ("panic", Signal::SIGABRT, "numbers over 255"),

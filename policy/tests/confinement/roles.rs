@@ -34,14 +34,15 @@ fn supervisor(rest: &[&str]) -> ExitCode {
 
 fn launcher(uid: u32, gid: u32, action: &str) -> ExitCode {
     let exe = std::env::current_exe().unwrap();
-    match confine::launch(&confine::Launch { uid, gid, worker: &exe }) {
-        Ok(launched) => say(&format!("{launched:?}")),
+    let caged = match confine::launch(&confine::Launch { uid, gid, worker: &exe }) {
+        Ok(caged) => caged,
         Err(error) => {
             say(&format!("failed: {error}"));
             return ExitCode::FAILURE;
         }
-    }
-    let error = Command::new(exe).args(["role", "worker", action]).env_clear().exec();
+    };
+    say(&format!("{:?}", caged.launched));
+    let error = Command::new(&caged.program).args(["role", "worker", action]).env_clear().exec();
     say(&format!("failed: {error}"));
     ExitCode::FAILURE
 }

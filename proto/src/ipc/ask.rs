@@ -177,8 +177,6 @@ rules! {
     BadClass = "bad-class",
     /// Protocol other than the ones a class may open (TCP, UDP).
     BadProtocol = "bad-protocol",
-    /// The flow has as many open expectations in the class as it may have.
-    ClassFull = "class-full",
     /// The flow announces faster than it may.
     Rate = "rate",
     /// One packet announces more than it may.

@@ -184,7 +184,8 @@ impl<K: Kernel> Lane<K> {
                 generation: crash.generation,
                 said: why.to_string(),
             },
-            Cause::Hangup | Cause::Replaced => Event::WorkerCrashed(crash),
+            Cause::Replaced => Event::WorkerReplaced { helper: crash.helper, pid: crash.pid, generation: crash.generation },
+            Cause::Hangup => Event::WorkerCrashed(crash),
         });
     }
 }

@@ -91,7 +91,9 @@ impl<K: Kernel> Lane<K> {
         if matches!(self.state, LaneState::Tripped | LaneState::Disabled) {
             self.restart.reset();
             self.kernel.enable(true)?;
-            self.audit.write(Event::CircuitClosed { helper: self.setup.name().to_owned() });
+            if self.state == LaneState::Tripped {
+                self.audit.write(Event::CircuitClosed { helper: self.setup.name().to_owned() });
+            }
         }
         if self.is_serving() {
             self.state = LaneState::Serving;

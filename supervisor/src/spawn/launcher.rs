@@ -35,17 +35,17 @@ pub fn run_if_launcher() -> Option<u8> {
 
 /// The reason why it did not work.
 fn become_worker(uid: u32, gid: u32, worker: &Path, helper: &std::ffi::OsStr) -> String {
-    let launched = match confine::launch(&Launch { uid, gid, worker }) {
-        Ok(launched) => launched,
+    let caged = match confine::launch(&Launch { uid, gid, worker }) {
+        Ok(caged) => caged,
         Err(error) => return format!("confinement: {error}"),
     };
-    let record = match encode(&Ask::Launched(launched)) {
+    let record = match encode(&Ask::Launched(caged.launched)) {
         Ok(record) => record,
         Err(error) => return format!("report: {error}"),
     };
     if let Err(error) = send(std::io::stdout().as_raw_fd(), &record, MsgFlags::MSG_NOSIGNAL) {
         return format!("report: {error}");
     }
-    let error = Command::new(worker).arg(helper).env_clear().exec();
+    let error = Command::new(&caged.program).arg0(worker).arg(helper).env_clear().exec();
     format!("exec {}: {error}", worker.display())
 }

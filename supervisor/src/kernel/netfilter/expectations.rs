@@ -13,7 +13,7 @@ use crate::kernel::{Denied, Wish};
 /// Creates it; one that this master has already is as good.
 pub(super) fn create(socket: &mut Nfnl, wish: &Wish<'_>) -> Result<(), Denied> {
     let wanted = expectation(wish);
-    let created = socket.request(|out, seq| expect::create(out, seq, flag::CREATE | flag::EXCL, &wanted), |_| ());
+    let created = socket.request(|out, seq| expect::create(out, seq, flag::ACK | flag::CREATE | flag::EXCL, &wanted), |_| ());
     match created.map_err(|refusal| refusal.errno) {
         Ok(()) => Ok(()),
         Err(Errno::EEXIST) if is_ours(socket, &wanted) => Ok(()),

@@ -36,8 +36,12 @@ pub fn queue_before(socket: &mut Nfnl, name: &str) -> Option<u16> {
 /// Registers or updates the helper for each family of its manifest, enabled. The queue must be bound and configured already.
 pub fn enable(socket: &mut Nfnl, manifest: &Manifest, queue: u16) -> Result<(), Fault> {
     for helper in objects(manifest, queue) {
-        let registered = socket.request(|out, seq| cthelper::register(out, seq, flag::CREATE, &helper), |_| ());
-        registered.map_err(|refusal| clash(&helper, &refusal))?;
+        let registered = socket.request(|out, seq| cthelper::register(out, seq, flag::ACK | flag::CREATE, &helper), |_| ());
+        if let Err(refusal) = registered {
+            // What is enabled already must not stay so without anybody at its queue.
+            let _ = set_enabled(socket, manifest, false);
+            return Err(clash(&helper, &refusal));
+        }
     }
     Ok(())
 }
@@ -45,13 +49,14 @@ pub fn enable(socket: &mut Nfnl, manifest: &Manifest, queue: u16) -> Result<(), 
 /// Switches the helper on or off in the kernel; off, its connections pass as if it were not there, and are confirmed.
 pub fn set_enabled(socket: &mut Nfnl, manifest: &Manifest, enabled: bool) -> Result<(), Fault> {
     let word = if enabled { "enable" } else { "disable" };
+    let mut outcome = Ok(());
     for family in manifest.families.iter() {
         let (name, l3, l4) = (&manifest.name, u16::from(family.number()), manifest.l4.number());
-        socket
-            .request(|out, seq| cthelper::set_status(out, seq, name, l3, l4, enabled), |_| ())
-            .map_err(|refusal| explain(&format!("{word} helper {name} {family}"), &refusal))?;
+        let set = socket.request(|out, seq| cthelper::set_status(out, seq, name, l3, l4, enabled), |_| ());
+        // Every family is tried, whatever became of the one before.
+        outcome = outcome.and(set.map_err(|refusal| explain(&format!("{word} helper {name} {family}"), &refusal)));
     }
-    Ok(())
+    outcome
 }
 
 fn objects(manifest: &Manifest, queue: u16) -> impl Iterator<Item = Helper> {
