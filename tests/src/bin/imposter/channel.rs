@@ -1,8 +1,10 @@
 //! The two channels, without any care.
 
+use std::io::IoSlice;
+
 use cthelper_proto::ipc::{Answer, Ask, FromWorker, MAX_RECORD, PacketHeader, Ruling, ToWorker, Verdict, decode, encode};
 use cthelper_proto::types::State;
-use nix::sys::socket::{MsgFlags, recv, send};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, recv, send, sendmmsg};
 
 /// fd 0.
 pub(crate) const PACKETS: i32 = 0;
@@ -51,10 +53,25 @@ pub(crate) fn ask(ask: &Ask) -> Answer {
 
 /// Passes the packet, with changes.
 pub(crate) fn verdict(header: &PacketHeader, change: impl FnOnce(&mut Verdict)) {
+    say(PACKETS, &passed(header, change));
+}
+
+/// Passes the packet, with a descriptor of its own besides the record.
+pub(crate) fn verdict_with_descriptor(header: &PacketHeader) {
+    let record = passed(header, |_| ());
+    let descriptors = [PACKETS];
+    let mut headers = MultiHeaders::<()>::preallocate(1, Some(nix::cmsg_space!([i32; 1])));
+    let besides = [ControlMessage::ScmRights(&descriptors)];
+    let slices = [[IoSlice::new(&record)]];
+    let sent = sendmmsg(PACKETS, &mut headers, &slices, [None], besides, MsgFlags::MSG_NOSIGNAL).map(Iterator::count);
+    assert_eq!(sent, Ok(1));
+}
+
+fn passed(header: &PacketHeader, change: impl FnOnce(&mut Verdict)) -> Vec<u8> {
     let mut state = header.state.unwrap_or(State::zeroed(8));
     state.as_bytes_mut()[0] += 1;
     let mut verdict =
         Verdict { ticket: header.ticket, ruling: Ruling::Pass, edits: Vec::new(), state: Some(state), malformed: None };
     change(&mut verdict);
-    say(PACKETS, &encode(&FromWorker::Verdict(verdict)).unwrap());
+    encode(&FromWorker::Verdict(verdict)).unwrap()
 }

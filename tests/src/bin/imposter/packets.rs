@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use cthelper_proto::ipc::{Answer, Ask, Edit, Expect, ExpectId, PacketHeader, Ruling, Source, Ticket};
+use cthelper_proto::ipc::{Answer, Ask, Edit, Expect, ExpectId, PacketHeader, Ruling, Source, Ticket, VERSION};
 use cthelper_proto::types::State;
 
-use crate::channel::{ASKS, PACKETS, Received, ask, ask_only, next_packet, say, verdict};
+use crate::channel::{ASKS, PACKETS, Received, ask, ask_only, next_packet, say, verdict, verdict_with_descriptor};
 use crate::escape;
+use crate::start::manifest;
 
 /// Serves one packet.
 pub(crate) fn serve(Received { header, payload }: &Received) {
@@ -58,7 +59,8 @@ fn obey(header: &PacketHeader, order: &str) {
         "long-record" => say(PACKETS, &vec![0; 100_000]),
         "long-ask" => say(ASKS, &vec![0; 100_000]),
         "ask-garbage" => say(ASKS, &[1, 0, 0xff]),
-        "hello-again" | "ready-again" => {
+        "hello-again" => ask_only(&Ask::Hello(VERSION, manifest())),
+        "ready-again" => {
             let landlock = cthelper_proto::ipc::Enforcement::None;
             ask_only(&Ask::Ready(cthelper_proto::ipc::Confined { landlock }));
         }
@@ -109,6 +111,7 @@ fn obey(header: &PacketHeader, order: &str) {
         "silence" => loop {
             let _ = next_packet();
         },
+        "send-descriptor" => verdict_with_descriptor(header),
         "exit" => std::process::exit(0),
         "abort" => std::process::abort(),
         escape => escape::attempt(escape),

@@ -10,7 +10,8 @@ use cthelper_proto::types::{Family, L4};
 use crate::channel::{ASKS, PACKETS, ask, ask_only, say};
 use crate::packets::pass_unsealed;
 
-fn manifest() -> Manifest {
+/// What an honest imposter says of itself.
+pub(crate) fn manifest() -> Manifest {
     Manifest {
         name: Cow::Borrowed("imposter"),
         l4: L4::Tcp,
