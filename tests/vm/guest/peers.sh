@@ -66,7 +66,7 @@ transfer() {
         why=$(grep -aoE '^(<|<---) [45][0-9][0-9] .*' $log | grep -av ' 530 ' | tail -n 1 | tr -d '\r')
         [ -n "$why" ] || case $status in
             28|124) why="timed out after $seconds s" ;;
-            *)      why=$(tail -n 1 $log) ;;
+            *)      why=$(grep -av "^took " $log | tail -n 1) ;;
         esac
         echo "${why:-$client status $status}"; return 1
     fi
