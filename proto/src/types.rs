@@ -106,6 +106,7 @@ pub enum Dir {
 
 impl Dir {
     /// The other way.
+    #[must_use]
     pub fn flip(self) -> Self {
         match self {
             Self::Orig => Self::Reply,
@@ -139,6 +140,7 @@ pub struct Tuple {
 
 impl Tuple {
     /// The tuple of a packet that goes back.
+    #[must_use]
     pub fn inverse(&self) -> Self {
         Self { src: self.dst, dst: self.src, proto: self.proto, sport: self.dport, dport: self.sport }
     }

@@ -32,7 +32,7 @@ struct Cli {
 enum Command {
     /// Serve helpers in the foreground until SIGTERM.
     Run(Run),
-    /// Check a configuration and exit: 0, or 78 with file:line:column.
+    /// Check a configuration and exit: 0, or 78 with the place and the reason.
     Check(Source),
     /// Run the same workers, confinement and policy on captures; needs neither root nor a kernel module.
     Replay(Replay),

@@ -72,9 +72,10 @@ async fn answer(lanes: &[Handle], request: Request) -> Reply {
 async fn status(lanes: &[Handle]) -> Status {
     let mut helpers: Vec<HelperStatus> = Vec::new();
     for lane in lanes {
-        match ask(lane, Command::Status).await {
-            Some(status) => helpers.push(status),
-            None => tracing::warn!(helper = %lane.name, "the lane is over and has no status"),
+        if let Some(status) = ask(lane, Command::Status).await {
+            helpers.push(status);
+        } else {
+            tracing::warn!(helper = %lane.name, "the lane is over and has no status");
         }
     }
     helpers.sort_by(|a, b| a.name.cmp(&b.name));

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cthelper_policy::expect::{Announcement, Permit, judge};
 use cthelper_proto::events::{Event, Master};
-use cthelper_proto::ipc::{Answer, Ask, Expect, ExpectId, Grant, MAX_HEADER, Rule, Ticket, decode, encode};
+use cthelper_proto::ipc::{Answer, Ask, Expect, ExpectId, Grant, Rule, Ticket, decode, encode};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 
@@ -14,8 +14,8 @@ use super::session::OutOfTurn;
 use super::tickets::Held;
 use crate::kernel::{Denied, Kernel, Wish};
 
-/// Longest ask, bytes.
-const RECORD: usize = 2 + MAX_HEADER;
+/// Longest ask, bytes. A manifest at all its limits has about 500.
+const RECORD: usize = 4096;
 
 /// What came over the ask channel.
 pub(super) enum Heard {

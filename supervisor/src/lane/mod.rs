@@ -216,9 +216,9 @@ impl<K: Kernel> Lane<K> {
         let said = if ready.packets { self.read_verdicts() } else { Ok(true) };
         match (told, said) {
             (Err(Stop::Ended(ended)), _) => return Err(ended),
-            (Err(Stop::OutOfTurn(why)), _) | (_, Err(why)) => self.worker_ended(mourn::Cause::OutOfTurn(why))?,
-            (Ok(false), _) | (_, Ok(false)) => self.worker_ended(mourn::Cause::Hangup)?,
-            (Ok(true), Ok(true)) if ready.hangup => self.worker_ended(mourn::Cause::Hangup)?,
+            (Err(Stop::OutOfTurn(why)), _) | (_, Err(why)) => self.worker_ended(&mourn::Cause::OutOfTurn(why))?,
+            (Ok(false), _) | (_, Ok(false)) => self.worker_ended(&mourn::Cause::Hangup)?,
+            (Ok(true), Ok(true)) if ready.hangup => self.worker_ended(&mourn::Cause::Hangup)?,
             _ => {}
         }
         if ready.queue {

@@ -67,7 +67,7 @@ impl<K: Kernel> Lane<K> {
         let shaking_hands =
             self.session.as_ref().is_some_and(|session| session.phase != Phase::Serving && now > session.since + HANDSHAKE);
         if shaking_hands || self.tickets.next_deadline().is_some_and(|deadline| now > deadline) {
-            self.worker_ended(Cause::Silent)?;
+            self.worker_ended(&Cause::Silent)?;
         }
         if !self.is_serving() && self.started && (self.state != LaneState::Restarting || now > self.down_since + HOLD) {
             self.pass_waiting();
@@ -76,7 +76,7 @@ impl<K: Kernel> Lane<K> {
     }
 
     /// Buries the worker, gives its packet in hand back unmodified, keeps the others for the next, and records all of it.
-    pub(super) fn worker_ended(&mut self, cause: Cause) -> Result<(), Ended> {
+    pub(super) fn worker_ended(&mut self, cause: &Cause) -> Result<(), Ended> {
         self.read_log();
         let Some(mut session) = self.session.take() else { return Ok(()) };
         let now = Instant::now();
@@ -89,7 +89,7 @@ impl<K: Kernel> Lane<K> {
         let Session { spawned, log, since, packets, .. } = session;
         let status = status.or_else(|| spawned.bury());
         if !self.started {
-            return Err(Ended::NotStarted(format!("the first worker {}: {}", describe(&cause, status), log.escaped())));
+            return Err(Ended::NotStarted(format!("the first worker {}: {}", describe(cause, status), log.escaped())));
         }
         let in_hand = match cause {
             Cause::Replaced => None,
@@ -100,7 +100,7 @@ impl<K: Kernel> Lane<K> {
             helper: self.setup.name().to_owned(),
             pid,
             generation,
-            cause: describe(&cause, status),
+            cause: describe(cause, status),
             uptime: now.saturating_duration_since(since).as_secs_f64(),
             packets,
             in_flight,
@@ -117,9 +117,9 @@ impl<K: Kernel> Lane<K> {
         self.counters.restarts += 1;
         let decision = match cause {
             Cause::Replaced => self.again(Duration::ZERO, now),
-            _ => self.after_exit(exit(&cause, status), now),
+            _ => self.after_exit(exit(cause, status), now),
         };
-        self.record(&cause, Crash { decision, ..crash });
+        self.record(cause, Crash { decision, ..crash });
         Ok(())
     }
 
@@ -209,8 +209,9 @@ fn describe(cause: &Cause, status: Option<ExitStatus>) -> String {
 fn exit(cause: &Cause, status: Option<ExitStatus>) -> Exit {
     match (cause, status) {
         (Cause::Silent, _) => Exit::Hung,
-        (Cause::OutOfTurn(_), _) => Exit::Breach,
-        (_, Some(status)) => status.signal().map_or_else(|| Exit::Code(status.code().unwrap_or(0)), Exit::Signal),
-        (_, None) => Exit::Breach,
+        (Cause::Hangup | Cause::Replaced, Some(status)) => {
+            status.signal().map_or_else(|| Exit::Code(status.code().unwrap_or(0)), Exit::Signal)
+        }
+        (Cause::OutOfTurn(_) | Cause::Hangup | Cause::Replaced, _) => Exit::Breach,
     }
 }

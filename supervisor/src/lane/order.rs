@@ -82,7 +82,7 @@ impl<K: Kernel> Lane<K> {
     }
 
     fn restart_worker(&mut self) -> Result<Result<(), Fault>, Ended> {
-        self.worker_ended(Cause::Replaced)?;
+        self.worker_ended(&Cause::Replaced)?;
         Ok(self.restart_if_down())
     }
 

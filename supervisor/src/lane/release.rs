@@ -44,7 +44,7 @@ impl<K: Kernel> Lane<K> {
     }
 
     fn settle(&mut self, held: &Held, verdict: &Verdict) -> Result<(), OutOfTurn> {
-        let state = self.new_state(held, verdict)?;
+        let state = new_state(held, verdict)?;
         if verdict.ruling == Ruling::Resend {
             let release = if self.may_resend(held) { Release::Drop } else { Release::Accept };
             self.release(held, release);
@@ -83,17 +83,6 @@ impl<K: Kernel> Lane<K> {
         Ok(())
     }
 
-    /// The private bytes a verdict brings, if they differ from what the kernel has.
-    fn new_state(&self, held: &Held, verdict: &Verdict) -> Result<Option<State>, OutOfTurn> {
-        match verdict.state {
-            Some(state) if state.as_bytes().len() != held.state.as_bytes().len() => {
-                Err(OutOfTurn("private bytes of another length than its manifest says".to_owned()))
-            }
-            Some(state) if state != held.state => Ok(Some(state)),
-            _ => Ok(None),
-        }
-    }
-
     /// TCP under NAT only, and a few times per segment.
     fn may_resend(&mut self, held: &Held) -> bool {
         let may = held.tcp.is_some() && held.flow.is_translated() && self.flows.may_resend(held, Instant::now());
@@ -126,4 +115,15 @@ fn edit(held: &Held, verdict: &Verdict, l4: L4, out: &mut Vec<u8>) -> Result<Opt
         return Err(Unfit::Refused(Rule::LengthWithoutNat));
     }
     Ok(Some(applied))
+}
+
+/// The private bytes a verdict brings, if they differ from what the kernel has.
+fn new_state(held: &Held, verdict: &Verdict) -> Result<Option<State>, OutOfTurn> {
+    match verdict.state {
+        Some(state) if state.as_bytes().len() != held.state.as_bytes().len() => {
+            Err(OutOfTurn("private bytes of another length than its manifest says".to_owned()))
+        }
+        Some(state) if state != held.state => Ok(Some(state)),
+        _ => Ok(None),
+    }
 }

@@ -67,13 +67,15 @@ impl Session {
 
     /// Whether `ask` may be said now; moves on to the next phase. The table is the protocol's whole grammar.
     pub(super) fn admit(&mut self, ask: &Ask) -> Result<(), OutOfTurn> {
-        self.phase = match (self.phase, ask) {
+        #[expect(clippy::match_same_arms, reason = "one line per rule of the grammar")]
+        let next = match (self.phase, ask) {
             (Phase::Launching, Ask::Launched(_)) => Phase::Greeting,
             (Phase::Greeting, Ask::Hello(..)) => Phase::Confining,
             (Phase::Confining, Ask::Ready(_)) => Phase::Serving,
             (Phase::Serving, Ask::Expect(..) | Ask::Withdraw(..)) => Phase::Serving,
             (phase, ask) => return Err(OutOfTurn(format!("{} while {phase:?}", ask.name()))),
         };
+        self.phase = next;
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use crate::kernel::Kernel;
 
 /// What a wait found.
 #[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a descriptor's answer, independent of the others")]
 pub(super) struct Ready {
     pub(super) queue: bool,
     pub(super) packets: bool,

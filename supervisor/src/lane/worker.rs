@@ -51,7 +51,7 @@ impl<K: Kernel> Lane<K> {
             match self.records.send(session.spawned.packets.as_fd(), messages) {
                 Ok(0) => break,
                 Ok(sent) => self.tickets.sent(sent, Instant::now() + self.setup.config.deadline),
-                Err(_) => return self.worker_ended(mourn::Cause::Hangup),
+                Err(_) => return self.worker_ended(&mourn::Cause::Hangup),
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The real kernel: nfnetlink_queue, nfnetlink_cthelper and ctnetlink, seen by one lane.
+//! The real kernel, seen by one lane: `nfnetlink_queue`, `nfnetlink_cthelper` and ctnetlink.
 
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -75,7 +75,7 @@ impl Queue {
 
     fn configure(&self, length: u32) -> Result<(), Fault> {
         let number = self.number;
-        self.ask(format!("bind queue {number}"), |out| queue::bind(out, 1, number)).map_err(|fault| match fault.errno {
+        self.ask(&format!("bind queue {number}"), |out| queue::bind(out, 1, number)).map_err(|fault| match fault.errno {
             Errno::EPERM => fault.remedy("another process has this queue, or CAP_NET_ADMIN is missing; see: cthelperctl doctor"),
             _ => fault,
         })?;
@@ -86,19 +86,19 @@ impl Queue {
             flags: config::FAIL_OPEN | config::CONNTRACK,
             mask: config::FAIL_OPEN | config::CONNTRACK | config::GSO,
         };
-        self.ask(format!("configure queue {number}"), |out| queue::configure(out, 2, number, &wanted)).map_err(
-            |fault| match fault.errno {
+        self.ask(&format!("configure queue {number}"), |out| queue::configure(out, 2, number, &wanted)).map_err(|fault| {
+            match fault.errno {
                 Errno::EOPNOTSUPP => fault.remedy("this kernel is built without NETFILTER_NETLINK_GLUE_CT"),
                 _ => fault,
-            },
-        )
+            }
+        })
     }
 
     /// One request before packets flow; its acknowledgement is the only thing that can come back.
-    fn ask(&self, doing: String, build: impl FnOnce(&mut Vec<u8>)) -> Result<(), Fault> {
+    fn ask(&self, doing: &str, build: impl FnOnce(&mut Vec<u8>)) -> Result<(), Fault> {
         let mut request = Vec::new();
         build(&mut request);
-        let fault = |errno| Fault::new(doing.clone(), errno);
+        let fault = |errno| Fault::new(doing, errno);
         send(self.socket.as_raw_fd(), &request, MsgFlags::empty()).map_err(fault)?;
         let mut buffer = vec![0; DATAGRAM];
         let length = nix::sys::socket::recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT).map_err(fault)?;
