@@ -208,7 +208,9 @@ impl<K: Kernel> Lane<K> {
 
     /// One turn: whatever is ready, in the order that keeps packets moving.
     fn turn(&mut self, ready: Ready) -> Result<(), Ended> {
-        self.obey()?;
+        if ready.orders {
+            self.obey()?;
+        }
         if ready.log {
             self.read_log();
         }

@@ -1,11 +1,11 @@
 //! Packets between intake and release. A ticket is answered exactly once: by the worker's verdict, or by giving up.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Instant;
 
 use cthelper_proto::ipc::{Segment, Ticket};
-use cthelper_proto::types::{CtInfo, Flow, State};
+use cthelper_proto::types::{CtInfo, Flow, FlowId, State, Tuple};
 
 use crate::kernel::PacketId;
 
@@ -41,6 +41,8 @@ impl Held {
 pub(super) struct Tickets {
     issued: u64,
     in_flight: VecDeque<Held>,
+    /// How many of them each flow has.
+    of_flow: HashMap<(FlowId, Tuple), usize>,
     waiting: VecDeque<Held>,
     /// Buffers of packets that are gone, to be filled again.
     spare: Vec<Vec<u8>>,
@@ -91,7 +93,7 @@ impl Tickets {
 
     /// Whether a packet of the flow is with the worker.
     pub(super) fn flow_in_flight(&self, flow: &Flow) -> bool {
-        self.in_flight.iter().any(|held| held.flow == *flow)
+        self.of_flow.contains_key(&(flow.id, flow.orig))
     }
 
     /// The first `count` waiting packets are with the worker now.
@@ -99,6 +101,7 @@ impl Tickets {
         for mut held in self.waiting.drain(..count.min(self.waiting.len())) {
             held.deadline = Some(deadline);
             held.asks = 0;
+            *self.of_flow.entry((held.flow.id, held.flow.orig)).or_default() += 1;
             self.in_flight.push_back(held);
         }
     }
@@ -112,7 +115,17 @@ impl Tickets {
     /// Takes the packet with this ticket from the worker.
     pub(super) fn take(&mut self, ticket: Ticket) -> Option<Held> {
         let at = self.in_flight.binary_search_by_key(&ticket, |held| held.ticket).ok()?;
-        self.in_flight.remove(at)
+        let held = self.in_flight.remove(at)?;
+        self.left(&held.flow);
+        Some(held)
+    }
+
+    fn left(&mut self, flow: &Flow) {
+        let key = (flow.id, flow.orig);
+        match self.of_flow.get_mut(&key) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(self.of_flow.remove(&key)),
+        }
     }
 
     /// By when the oldest packet with the worker must be answered.
@@ -122,11 +135,14 @@ impl Tickets {
 
     /// The packet the worker was on when it died: the oldest it has not answered.
     pub(super) fn in_hand(&mut self) -> Option<Held> {
-        self.in_flight.pop_front()
+        let held = self.in_flight.pop_front()?;
+        self.left(&held.flow);
+        Some(held)
     }
 
     /// Everything the worker still held waits again, in order, for the next one.
     pub(super) fn send_again(&mut self) {
+        self.of_flow.clear();
         while let Some(held) = self.in_flight.pop_back() {
             self.waiting.push_front(held);
         }

@@ -14,6 +14,7 @@ use crate::kernel::Kernel;
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a descriptor's answer, independent of the others")]
 pub(super) struct Ready {
+    pub(super) orders: bool,
     pub(super) queue: bool,
     pub(super) packets: bool,
     pub(super) asks: bool,
@@ -51,6 +52,7 @@ impl<K: Kernel> Lane<K> {
         let hung = |flags: PollFlags| flags.intersects(PollFlags::POLLHUP | PollFlags::POLLERR);
         let (packets, asks, log) = (events(session_at), events(session_at + 1), events(session_at + 2));
         Ok(Ready {
+            orders: !events(0).is_empty(),
             queue: always || queue_at.is_some_and(|at| !events(at).is_empty()),
             packets: packets.contains(PollFlags::POLLIN),
             asks: asks.contains(PollFlags::POLLIN),

@@ -34,6 +34,8 @@ pub struct Queue {
     inbox: Vec<Vec<u8>>,
     outbox: Vec<u8>,
     run: Run,
+    /// Datagrams the next call is prepared for; preparing for many costs more than receiving one.
+    expected: usize,
     /// Verdicts the kernel refused: the packet was gone (a flush, a device down).
     pub late: u64,
     /// Datagrams that are no message of this queue.
@@ -65,6 +67,7 @@ impl Queue {
             inbox: (0..BATCH).map(|_| vec![0; DATAGRAM]).collect(),
             outbox: Vec::with_capacity(OUTBOX),
             run: Run::default(),
+            expected: BATCH,
             late: 0,
             malformed: 0,
             overruns: 0,
@@ -122,7 +125,7 @@ impl Queue {
         room: usize,
         mut each: impl FnMut(Message<'_>) -> Option<(u32, bool)>,
     ) -> Result<(usize, bool), Errno> {
-        let wanted = room.clamp(1, BATCH);
+        let wanted = self.expected.min(room).max(1);
         let mut lengths = [0_usize; BATCH];
         let mut count = 0;
         {
@@ -146,6 +149,7 @@ impl Queue {
                 count += 1;
             }
         }
+        self.expected = (2 * count).clamp(4, BATCH);
         for (buffer, length) in self.inbox.iter().zip(lengths).take(count) {
             for message in messages(buffer.get(..length).unwrap_or_default()) {
                 match message.map(|message| message.body) {
