@@ -103,4 +103,5 @@ source_stop() {
     SOURCE='' HELPER='' SOURCE_PID=''
     return $s
 }
-_gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' /proc/"$1"/status 2>/dev/null; }
+# Status 1, never grep's 2: a process may go between the two looks.
+_gone() { ! kill -0 "$1" 2>/dev/null || grep -q '^State:.Z' /proc/"$1"/status 2>/dev/null || return 1; }
