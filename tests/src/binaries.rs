@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The path of a program of this workspace, where a worker's user can execute it.
 ///
@@ -41,8 +42,10 @@ fn copied(built: &Path) -> PathBuf {
 
 /// An empty folder below the target folder for the files of one test, open to the workers' user.
 pub fn scratch(name: &str) -> PathBuf {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
     let exe = std::env::current_exe().unwrap();
-    let folder = exe.ancestors().nth(2).unwrap().join("test-scratch").join(format!("{name}-{}", std::process::id()));
+    let unique = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let folder = exe.ancestors().nth(2).unwrap().join("test-scratch").join(unique);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
     folder

@@ -82,6 +82,14 @@ impl Control {
         self.packet(Dir::Orig, &[])
     }
 
+    /// The three segments that come before all others.
+    pub fn handshake(&self) -> [Packet; 3] {
+        let mut before = self.clone();
+        before.next_seq = before.next_seq.map(|seq| seq.wrapping_sub(1));
+        let opening = |dir, flags, of: &Self| Packet { info: CtInfo::New, confirmed: false, ..of.segment(dir, flags, &[]) };
+        [opening(Dir::Orig, flags::SYN, &before), opening(Dir::Reply, flags::SYN | flags::ACK, &before), self.ack()]
+    }
+
     fn next(&mut self, dir: Dir, text: &[u8]) -> Packet {
         let packet = self.packet(dir, text);
         let seq = &mut self.next_seq[dir.index()];
@@ -90,13 +98,17 @@ impl Control {
     }
 
     fn packet(&self, dir: Dir, text: &[u8]) -> Packet {
+        self.segment(dir, flags::ACK, text)
+    }
+
+    fn segment(&self, dir: Dir, flags: u8, text: &[u8]) -> Packet {
         let (info, other) = match dir {
             Dir::Orig => (CtInfo::Established, &self.flow.reply),
             Dir::Reply => (CtInfo::EstablishedReply, &self.flow.orig),
         };
         // After NAT a packet looks like an answer to what the other end sends.
         let (from, to) = (SocketAddr::new(other.dst, other.dport), SocketAddr::new(other.src, other.sport));
-        let bytes = packets::tcp(from, to, self.next_seq[dir.index()], flags::ACK, text);
+        let bytes = packets::tcp(from, to, self.next_seq[dir.index()], flags, text);
         Packet { flow: self.flow, info, confirmed: true, bytes }
     }
 }

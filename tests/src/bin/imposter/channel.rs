@@ -1,10 +1,10 @@
 //! The two channels, without any care.
 
-use std::io::IoSlice;
+use std::io::{IoSlice, IoSliceMut};
 
 use cthelper_proto::ipc::{Answer, Ask, FromWorker, MAX_RECORD, PacketHeader, Ruling, ToWorker, Verdict, decode, encode};
 use cthelper_proto::types::State;
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, recv, send, sendmmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, recv, recvmmsg, send, sendmmsg};
 
 /// fd 0.
 pub(crate) const PACKETS: i32 = 0;
@@ -33,6 +33,22 @@ pub(crate) fn next_packet() -> Received {
 /// Any bytes on a channel.
 pub(crate) fn say(fd: i32, record: &[u8]) {
     let _ = send(fd, record, MsgFlags::MSG_NOSIGNAL);
+}
+
+/// The same bytes 32 times, as far as the channel takes them.
+pub(crate) fn try_say_often(fd: i32, record: &[u8]) {
+    let slices = [[IoSlice::new(record)]; 32];
+    let mut headers = MultiHeaders::<()>::preallocate(32, None);
+    let _ =
+        sendmmsg(fd, &mut headers, &slices, [None; 32], [], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT).map(Iterator::count);
+}
+
+/// Takes in whatever waits on a channel, and forgets it.
+pub(crate) fn forget_what_waits(fd: i32) {
+    let mut buffers = [[0; 64]; 64];
+    let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
+    let mut headers = MultiHeaders::<()>::preallocate(64, None);
+    let _ = recvmmsg(fd, &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None).map(Iterator::count);
 }
 
 /// A question whose answer nobody waits for.

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use cthelper_proto::ipc::{Answer, Ask, Edit, Expect, ExpectId, PacketHeader, Ruling, Source, Ticket, VERSION};
+use cthelper_proto::ipc::{Answer, Ask, Edit, Expect, ExpectId, PacketHeader, Ruling, Source, Ticket, VERSION, encode};
 use cthelper_proto::types::State;
 
-use crate::channel::{ASKS, PACKETS, Received, ask, ask_only, next_packet, say, verdict, verdict_with_descriptor};
+use crate::channel::{
+    ASKS, PACKETS, Received, ask, ask_only, forget_what_waits, next_packet, say, try_say_often, verdict, verdict_with_descriptor,
+};
 use crate::escape;
 use crate::start::manifest;
 
@@ -105,6 +107,9 @@ fn obey(header: &PacketHeader, order: &str) {
             verdict(header, |_| ());
         }
         "flood" => flood(header, own),
+        "flood-politely" => loop {
+            let _ = ask(&Ask::Expect(header.ticket, own));
+        },
         "flood-unread" => loop {
             ask_only(&Ask::Expect(header.ticket, own));
         },
@@ -118,14 +123,12 @@ fn obey(header: &PacketHeader, order: &str) {
     }
 }
 
-/// Asks without end, and never gives the packet back.
+/// Asks without end, faster than anybody could answer, hears the answers, and never gives the packet back.
 fn flood(header: &PacketHeader, own: Expect) -> ! {
-    // Several questions at once, so that there is always one more when one is answered.
-    for _ in 0..16 {
-        ask_only(&Ask::Expect(header.ticket, own));
-    }
+    let question = encode(&Ask::Expect(header.ticket, own)).unwrap();
     loop {
-        let _ = ask(&Ask::Expect(header.ticket, own));
+        try_say_often(ASKS, &question);
+        forget_what_waits(ASKS);
     }
 }
 
