@@ -116,7 +116,7 @@ fn flood_of_announcements() {
     let stage = Play::ftp().start();
     let mut flow = Control::over(Net::Plain4, 1);
     stage.kernel.carries(flow.client(PORT.repeat(40)));
-    stage.kernel.carries(flow.client((0..40).map(|n| format!("PORT 10,0,1,2,8,{n}\r\n")).collect::<String>()));
+    stage.kernel.carries(flow.client((0..40).map(|n| format!("PORT 10,0,1,2,8,{n}\r\n")).collect::<Vec<_>>().concat()));
     assert_eq!(granted(&stage), 5, "one that is repeated, and four others");
     let start = Instant::now();
     let ids: Vec<u32> = (0..600_u16)

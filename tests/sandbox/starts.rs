@@ -7,6 +7,7 @@ use cthelper_proto::ctl::LaneState;
 use cthelper_supervisor::lane::Ended;
 use cthelper_tests::binaries::{binary, scratch};
 use cthelper_tests::control::{Control, Net};
+use cthelper_tests::fake_kernel::Released;
 use cthelper_tests::stage::{Play, ends};
 use nix::sys::signal::Signal;
 
@@ -101,7 +102,7 @@ fn a_later_worker_that_starts_wrong_gets_no_packet_and_the_lane_trips() {
         let ids = stage.kernel.arrive([flow.client("in hand"), flow.client("waits"), flow.client("waits, too")]);
         stage.kernel.has_fetched(3);
         stage.signal(pid, Signal::SIGKILL);
-        assert!(stage.kernel.come_back(&ids).iter().all(|released| released.is_as_it_came()), "{mode}");
+        assert!(stage.kernel.come_back(&ids).iter().all(Released::is_as_it_came), "{mode}");
         stage.comes_to(LaneState::Tripped);
         let ends = ends(&stage.audited());
         assert!(ends[1..].iter().any(|end| end.contains(said)), "{mode}: {ends:?}");

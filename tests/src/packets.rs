@@ -35,6 +35,7 @@ pub fn udp(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
 
 /// An IPv4 packet cut into two fragments, the first with 8 × `eights` bytes of what follows its header (RFC 791 §3.2).
 pub fn fragments(packet: &[u8], eights: u16) -> [Vec<u8>; 2] {
+    const MORE: u16 = 0x2000;
     let (header, body) = packet.split_at(20);
     let (first, second) = body.split_at(usize::from(eights) * 8);
     let part = |body: &[u8], offset: u16| {
@@ -47,7 +48,6 @@ pub fn fragments(packet: &[u8], eights: u16) -> [Vec<u8>; 2] {
         part[10..12].copy_from_slice(&sum.to_be_bytes());
         part
     };
-    const MORE: u16 = 0x2000;
     [part(first, MORE), part(second, eights)]
 }
 

@@ -139,13 +139,16 @@ impl Stage {
     /// Takes away the handler that std sets up for faults, so that the next such signal kills. A fault that was only sent by somebody is
     /// not repeated when the handler returns; it costs no more than the handler.
     pub fn disarm(&self, pid: u32, fault: Signal) {
-        self.signal(pid, fault);
-        eventually("the handler to go", || {
+        let is_caught = || {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
             let bit = 1_u64 << (fault as u32 - 1);
-            (u64::from_str_radix(caught, 16).unwrap() & bit == 0).then_some(())
-        });
+            u64::from_str_radix(caught, 16).unwrap() & bit != 0
+        };
+        if is_caught() {
+            self.signal(pid, fault);
+            eventually("the handler to go", || (!is_caught()).then_some(()));
+        }
     }
 
     /// Stops the worker and waits until it stands still, so that what arrives next stays in flight.
