@@ -141,17 +141,20 @@ pub fn fake_kernel() -> (FakeKernel, Script) {
 impl Script {
     /// A packet of a helped connection arrives. Queues it, or lets it pass when the helper is disabled. Returns its id, 0 if not queued.
     pub fn arrives(&self, packet: Packet) -> u32 {
-        let mut inner = self.shared.lock();
-        if inner.enabled.last() == Some(&true) {
-            return self.shared.queue(&mut inner, packet);
-        }
-        inner.unqueued.push(packet);
-        0
+        self.arrive([packet])[0]
     }
 
-    /// Several packets arrive in one moment.
+    /// Several packets arrive in one moment: a lane that fetches one of them fetches all.
     pub fn arrive(&self, packets: impl IntoIterator<Item = Packet>) -> Vec<u32> {
-        packets.into_iter().map(|packet| self.arrives(packet)).collect()
+        let mut inner = self.shared.lock();
+        let mut arrives = |packet| {
+            if inner.enabled.last() == Some(&true) {
+                return self.shared.queue(&mut inner, packet);
+            }
+            inner.unqueued.push(packet);
+            0
+        };
+        packets.into_iter().map(&mut arrives).collect()
     }
 
     /// This packet is queued right after the next time the lane has emptied the queue: before what it has decided by then is flushed.
