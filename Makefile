@@ -11,7 +11,7 @@ KERNELS ?= 6.1 6.12
 all: build
 
 build: ## release binaries in target/release
-	$(CARGO) build --release --locked --bins
+	$(CARGO) build --release --locked -p cthelperd -p cthelper-worker
 
 deps: ## packages the virtual machines need (apt, when root or with sudo; otherwise says which)
 	tests/vm/install-deps.sh

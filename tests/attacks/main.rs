@@ -83,7 +83,6 @@ fn slipstream_over_a_segment_boundary() {
 
 /// As above, with the announcement on a line of its own in the form's body.
 #[test]
-#[ignore = "fails: a client that speaks HTTP on port 21 is read on as if it spoke FTP (worker/src/helpers/ftp, client)"]
 fn slipstream_on_a_line_of_its_own() {
     let head = "POST / HTTP/1.1\r\nHost: attacker.example\r\nContent-Length: 9999\r\n\r\n";
     assert_eq!(told(&[head, "PORT 10,0,1,2,31,144\r\n"]), Vec::<String>::new());

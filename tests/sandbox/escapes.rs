@@ -30,6 +30,7 @@ const ATTEMPTS: &[&str] = &[
     "outlive",
     "memfd",
     "duplicate",
+    "send-descriptor",
     "more-memory",
     "sleep",
 ];

@@ -42,7 +42,7 @@ fn a_broken_rule_ends_its_worker_by_name_and_no_other() {
         ("state-long", "private bytes of another length than its manifest says"),
         ("unknown", "verdict: unknown message"),
         ("trailing", "verdict: unknown message"),
-        ("long-record", "verdict: record shorter than its header says"),
+        ("long-record", "a record that is too long"),
         ("long-ask", "an ask of 100000 bytes"),
         ("ask-garbage", "ask: unknown message"),
         ("ready-again", "Ready while Serving"),
@@ -68,7 +68,6 @@ fn the_packet_of_a_broken_rule_comes_back_as_it_came() {
 }
 
 #[test]
-#[ignore = "fails: a packet whose verdict lies is released before anybody is blamed for it (lane/release.rs, verdict)"]
 fn a_flow_on_which_rules_are_broken_twice_is_left_alone() {
     for order in ["foreign-ticket", "edit-outside", "state-long"] {
         let stage = Play::imposter("honest").start();
@@ -160,21 +159,5 @@ fn a_worker_cannot_fill_the_status_with_words_of_its_own() {
     stage.kernel.carries(flow.client("DO field"));
     let malformed = stage.status().malformed;
     assert_eq!(malformed.into_iter().collect::<Vec<_>>(), [("other".to_owned(), 1)]);
-    assert!(matches!(stage.stop(), Ended::Orderly));
-}
-
-#[test]
-fn descriptors_sent_along_with_a_verdict_do_not_arrive() {
-    let open = || std::fs::read_dir("/proc/self/fd").unwrap().count();
-    let stage = Play::imposter("honest").start();
-    let mut flow = Control::over(Net::Plain4, 1);
-    is_served(&stage.kernel, &mut flow);
-    // Other tests open and close files meanwhile; sixty that stayed would be seen.
-    let before = open();
-    for _ in 0..60 {
-        stage.kernel.carries(flow.client("DO send-descriptor"));
-    }
-    assert!(open() < before + 50, "{before} before, {} after", open());
-    assert_eq!(stage.status().restarts, 0);
     assert!(matches!(stage.stop(), Ended::Orderly));
 }

@@ -19,16 +19,13 @@ impl Dice {
     }
 }
 
-/// Announcements, commands and replies of 12 connections at a time; about every 40th step kills the worker, every 60th has it replaced. Every packet
+/// Announcements, commands and replies of 12 connections; about every 40th step kills the worker, every 60th has it replaced. Every packet
 /// comes back once and in order ([`cthelper_tests::stage::Stage::stop`] looks), and a rewritten announcement is always rewritten right.
 fn mix(seed: u64) {
     let stage = Play::ftp().bears(1000).start();
     let mut dice = Dice(seed);
     let nets = [Net::Plain4, Net::Snat4, Net::Snat6, Net::Dnat4];
-    // New ones after each death: a connection that is at hand when two workers die would be left alone.
-    let connections =
-        |from: u16| -> Vec<Control> { (from..from + 12).map(|n| Control::over(nets[usize::from(n) % 4], n)).collect() };
-    let mut flows = connections(0);
+    let mut flows: Vec<Control> = (0..12).map(|n| Control::over(nets[usize::from(n) % 4], n)).collect();
     let mut ids = Vec::new();
     for step in 0..400_u16 {
         let flow = &mut flows[dice.below(12)];
@@ -45,7 +42,6 @@ fn mix(seed: u64) {
         if dice.below(40) == 0 {
             let pid = stage.serves();
             stage.signal(pid, [Signal::SIGKILL, Signal::SIGSEGV, Signal::SIGABRT][dice.below(3)]);
-            flows = connections(step * 12 + 12);
         }
         if dice.below(60) == 0 {
             let _ = stage.answer(cthelper_supervisor::lane::Command::Restart);

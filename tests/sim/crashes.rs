@@ -72,7 +72,6 @@ fn what_the_dead_worker_knew_lies_in_the_kernel() {
 }
 
 #[test]
-#[ignore = "fails: of a worker that died, only one batch of verdicts is read (lane/mod.rs, turn)"]
 fn verdicts_given_before_the_death_count() {
     let stage = Play::ftp().start();
     let mut flows: Vec<Control> = (0..60).map(|n| Control::over(Net::Snat4, n)).collect();
@@ -135,7 +134,6 @@ fn a_flow_that_kills_twice_is_left_alone() {
 }
 
 #[test]
-#[ignore = "fails: what a flow left alone has waiting still goes to the next worker (lane/mourn.rs, let_go)"]
 fn a_burst_of_poison_of_one_flow_kills_two_workers_and_no_more() {
     let stage = Play::imposter("honest").start();
     let mut flow = Control::over(Net::Plain4, 1);

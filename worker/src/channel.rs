@@ -1,25 +1,21 @@
 //! The two channels to the supervisor: records of packets in, verdicts out (fd 0), questions and answers (fd 1).
 //!
-//! Both are `SOCK_SEQPACKET`: one message per record, and an empty record means that the supervisor is gone. While serving, only
-//! `recvmmsg`, `sendmmsg`, `sendto` and `recvfrom` are used on them.
+//! Both are `SOCK_SEQPACKET`; an empty record means that the supervisor is gone. While serving, only `sendto` and `recvfrom` are used on
+//! them.
 
-use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use cthelper_proto::ipc::{
-    Answer, Ask, Expect, ExpectId, FrameError, FromWorker, Grant, MAX_RECORD, Rule, Ticket, Verdict, decode, encode_into,
+    Answer, Ask, Expect, ExpectId, FrameError, FromWorker, Grant, MAX_FRAMES, MAX_RECORD, Rule, Ticket, ToWorker, Verdict,
+    append, decode, encode_into, frames,
 };
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, recv, recvmmsg, send, sendmmsg};
+use nix::sys::socket::{MsgFlags, recv, send};
 
 use crate::helper::{Judge, Refused};
 
-/// Records read or written by one system call at most.
-pub const BATCH: usize = 16;
-/// Distance of two receive buffers: whole pages, so that a buffer no large packet has used costs no memory.
-const STRIDE: usize = MAX_RECORD.next_multiple_of(4096);
 /// Largest answer to a question, bytes.
-const MAX_ANSWER: usize = 2 + cthelper_proto::ipc::MAX_HEADER;
+const MAX_ANSWER: usize = 4096;
 
 /// Why a channel cannot be used any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,84 +63,59 @@ fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
 /// The receiving half of the packet channel.
 pub struct Inbox<'fd> {
     fd: BorrowedFd<'fd>,
-    headers: MultiHeaders<()>,
-    buffers: Vec<u8>,
-    lengths: Vec<usize>,
+    buffer: Vec<u8>,
+    length: usize,
 }
 
 impl<'fd> Inbox<'fd> {
-    /// Buffers for one batch; zeroed pages that are not touched yet.
+    /// A buffer for one record: zeroed pages, which cost no memory until a large one comes.
     pub fn new(fd: BorrowedFd<'fd>) -> Self {
-        let headers = MultiHeaders::preallocate(BATCH, None);
-        Self { fd, headers, buffers: vec![0; STRIDE * BATCH], lengths: Vec::with_capacity(BATCH) }
+        Self { fd, buffer: vec![0; MAX_RECORD], length: 0 }
     }
 
-    /// Waits for one record at least, and takes up to [`BATCH`] that are there.
+    /// Waits for a record.
     pub fn receive(&mut self) -> Result<(), Broken> {
-        while !self.try_receive()? {}
-        Ok(())
-    }
-
-    /// As [`Self::receive`]; false if a signal came first.
-    fn try_receive(&mut self) -> Result<bool, Broken> {
-        self.lengths.clear();
-        let mut buffers = self.buffers.chunks_exact_mut(STRIDE);
-        let mut slices: [[IoSliceMut<'_>; 1]; BATCH] =
-            std::array::from_fn(|_| [IoSliceMut::new(buffers.next().unwrap_or_default())]);
-        let received = match recvmmsg(self.fd.as_raw_fd(), &mut self.headers, &mut slices, MsgFlags::MSG_WAITFORONE, None) {
-            Ok(received) => received,
-            Err(Errno::EINTR) => return Ok(false),
-            Err(errno) => return Err(Broken::from_errno("receive packets", errno)),
-        };
-        for record in received {
-            if record.flags.contains(MsgFlags::MSG_TRUNC) {
-                return Err(Broken::Record(FrameError::TooLong));
+        let received = retry(|| recv(self.fd.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_TRUNC));
+        match received.map_err(|errno| Broken::from_errno("receive packets", errno))? {
+            0 => Err(Broken::Closed),
+            length if length > self.buffer.len() => Err(Broken::Record(FrameError::TooLong)),
+            length => {
+                self.length = length;
+                Ok(())
             }
-            self.lengths.push(record.bytes);
         }
-        Ok(true)
     }
 
-    /// The records received last, in order. An empty one is the end of the channel.
-    pub fn records(&self) -> impl Iterator<Item = &[u8]> {
-        self.buffers.chunks_exact(STRIDE).zip(&self.lengths).map(|(buffer, len)| buffer.get(..*len).unwrap_or_default())
+    /// The messages of the record received last, in order, each with the payload behind it.
+    pub fn messages(&self) -> impl Iterator<Item = Result<(ToWorker, &[u8]), Broken>> {
+        frames(self.buffer.get(..self.length).unwrap_or_default()).map(|frame| frame.map_err(Broken::Record))
     }
 }
 
 /// The sending half of the packet channel: collects verdicts.
 struct Outbox<'fd> {
     fd: BorrowedFd<'fd>,
-    headers: MultiHeaders<()>,
-    records: [Vec<u8>; BATCH],
+    record: Vec<u8>,
     queued: usize,
 }
 
 impl Outbox<'_> {
     fn push(&mut self, verdict: Verdict) -> Result<(), Broken> {
-        if self.queued == BATCH {
+        if self.queued == MAX_FRAMES || self.record.len() > MAX_RECORD / 2 {
             self.flush()?;
         }
-        if let Some(record) = self.records.get_mut(self.queued) {
-            encode_into(&FromWorker::Verdict(verdict), record).map_err(Broken::Record)?;
-            self.queued += 1;
-        }
+        append(&FromWorker::Verdict(verdict), &[], &mut self.record).map_err(Broken::Record)?;
+        self.queued += 1;
         Ok(())
     }
 
     fn flush(&mut self) -> Result<(), Broken> {
-        let mut sent = 0;
-        while sent < self.queued {
-            let mut records = self.records.get(sent..self.queued).unwrap_or_default().iter();
-            let slices: [[IoSlice<'_>; 1]; BATCH] =
-                std::array::from_fn(|_| [IoSlice::new(records.next().map_or(&[], Vec::as_slice))]);
-            let batch = slices.iter().take(self.queued - sent);
-            match sendmmsg(self.fd.as_raw_fd(), &mut self.headers, batch, [None; BATCH], [], MsgFlags::MSG_NOSIGNAL) {
-                Ok(done) => sent += done.count(),
-                Err(Errno::EINTR) => {}
-                Err(errno) => return Err(Broken::from_errno("send verdicts", errno)),
-            }
+        if self.queued > 0 {
+            let sent = retry(|| send(self.fd.as_raw_fd(), &self.record, MsgFlags::MSG_NOSIGNAL));
+            sent.map_err(|errno| Broken::from_errno("send verdicts", errno))?;
+            self.record.clear();
+            self.queued = 0;
         }
-        self.queued = 0;
         Ok(())
     }
 }
@@ -190,8 +161,7 @@ pub struct Link<'fd> {
 impl<'fd> Link<'fd> {
     /// Verdicts go to `packets`, questions to `asks`.
     pub fn new(packets: BorrowedFd<'fd>, asks: Asks<'fd>) -> Self {
-        let headers = MultiHeaders::preallocate(BATCH, None);
-        let out = Outbox { fd: packets, headers, records: Default::default(), queued: 0 };
+        let out = Outbox { fd: packets, record: Vec::new(), queued: 0 };
         Self { out, asks, broken: None }
     }
 

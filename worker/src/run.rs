@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use cthelper_policy::confine::seal_worker;
-use cthelper_proto::ipc::{Answer, Ask, PacketHeader, ToWorker, VERSION, decode};
+use cthelper_proto::ipc::{Answer, Ask, PacketHeader, ToWorker, VERSION};
 
 use crate::channel::{Asks, Broken, Inbox, Link};
 use crate::helper::Helper;
@@ -109,11 +109,8 @@ fn greet<'fd>(helper: Box<dyn Helper>, packets: BorrowedFd<'fd>, asks: BorrowedF
 fn serve(server: &mut Server, inbox: &mut Inbox<'_>, link: &mut Link<'_>) -> Result<std::convert::Infallible, Ended> {
     loop {
         inbox.receive()?;
-        for record in inbox.records() {
-            if record.is_empty() {
-                return Err(Broken::Closed.into());
-            }
-            match decode(record).map_err(Broken::Record)? {
+        for message in inbox.messages() {
+            match message? {
                 (ToWorker::Packet(header), payload) => packet(server, link, &header, payload)?,
                 (ToWorker::FlowClosed(flow), []) => server.closed(flow),
                 (ToWorker::Drain, []) => {

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use cthelper_proto::ipc::{
     Answer, Ask, Expect, ExpectId, FromWorker, Grant, PacketHeader, Ruling, Segment, Settings, Ticket, ToWorker, VERSION,
-    Verdict, decode, encode,
+    Verdict, append, decode, encode,
 };
 use cthelper_proto::types::{CtInfo, L4, State};
 use cthelper_worker::helpers::ftp;
@@ -66,8 +66,8 @@ impl Worker {
     }
 
     fn say(&self, message: &ToWorker, payload: &[u8]) {
-        let mut record = encode(message).unwrap();
-        record.extend_from_slice(payload);
+        let mut record = Vec::new();
+        append(message, payload, &mut record).unwrap();
         send_record(self.packets.as_ref().unwrap(), &record);
     }
 

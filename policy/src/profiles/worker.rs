@@ -13,9 +13,7 @@ use crate::profile::{Limit, Profile, arg, bits, call, int, mib};
 pub const WORKER: Profile = Profile {
     role: "worker",
     syscalls: Some(&[
-        call!(SYS_recvmmsg, "receive packets, several a wake-up"),
         call!(SYS_recvfrom, "receive packets and answers"),
-        call!(SYS_sendmmsg, "send verdicts, several at once"),
         call!(SYS_sendto, "send verdicts and asks"),
         call!(SYS_write, [arg(0, int(STDERR_FILENO))], "log lines on stderr"),
         call!(SYS_brk, "memory"),

@@ -1,4 +1,5 @@
-//! Supervisor ⇄ worker: one message per `SOCK_SEQPACKET` record, so the kernel keeps the boundary.
+//! Supervisor ⇄ worker: `SOCK_SEQPACKET` records, so the kernel keeps the boundary. A record of the packet channel may hold several
+//! messages, one of the ask channel holds one.
 //!
 //! | fd of the worker | carries |
 //! |---|---|
@@ -14,7 +15,7 @@ mod frame;
 mod packet;
 
 pub use ask::{Answer, Ask, Confined, Enforcement, Expect, ExpectId, Grant, Launched, Rule, Settings, Source};
-pub use frame::{FrameError, MAX_HEADER, MAX_RECORD, decode, encode, encode_into};
+pub use frame::{FrameError, MAX_FRAMES, MAX_HEADER, MAX_RECORD, append, decode, encode, encode_into, frames};
 pub use packet::{Edit, FromWorker, PacketHeader, Ruling, Segment, Ticket, ToWorker, Verdict};
 
 /// Version of everything in this module; a worker that speaks another is refused.

@@ -78,6 +78,9 @@ impl<K: Kernel> Lane<K> {
     /// Buries the worker, gives its packet in hand back unmodified, keeps the others for the next, and records all of it.
     pub(super) fn worker_ended(&mut self, cause: &Cause) -> Result<(), Ended> {
         self.read_log();
+        if matches!(cause, Cause::Hangup) {
+            self.read_last_verdicts();
+        }
         let Some(mut session) = self.session.take() else { return Ok(()) };
         let now = Instant::now();
         let in_flight = self.tickets.in_flight();
@@ -123,14 +126,19 @@ impl<K: Kernel> Lane<K> {
         Ok(())
     }
 
-    /// The packet the worker was on: it passes as it came, its flow is remembered, its bytes are kept for the analyst.
+    /// The packet the worker was on: it passes as it came, its flow is remembered, its bytes are kept for the analyst. Of a flow that is
+    /// left alone from now on, all that waits passes, in order and before what comes later.
     fn let_go(&mut self, held: Held) {
         self.quarantine.keep(self.setup.name(), &held.packet);
+        self.release(&held, Release::Accept);
         if self.blame.blame(held.flow.id) {
             tracing::warn!(helper = %self.setup.name(), flow = ?held.flow.orig, "this flow ends workers; it is left alone from now on");
             self.counters.trouble("flow-left-alone");
+            for waiting in self.tickets.take_waiting_of(&held.flow) {
+                self.release(&waiting, Release::Accept);
+                self.tickets.recycle(waiting);
+            }
         }
-        self.release(&held, Release::Accept);
         self.tickets.recycle(held);
     }
 

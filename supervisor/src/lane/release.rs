@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use cthelper_proto::events::Master;
-use cthelper_proto::ipc::{FromWorker, Rule, Ruling, Verdict, decode};
+use cthelper_proto::ipc::{FromWorker, Rule, Ruling, Verdict, frames};
 use cthelper_proto::packet::edit::{Applied, EditError, apply};
 use cthelper_proto::types::{L4, State};
 
@@ -21,13 +21,25 @@ enum Unfit {
 }
 
 impl<K: Kernel> Lane<K> {
-    /// Handles one record of the packet channel.
-    pub(super) fn verdict(&mut self, record: &[u8]) -> Result<(), OutOfTurn> {
-        let (message, rest) = decode(record).map_err(|error| OutOfTurn(format!("verdict: {error}")))?;
-        if !rest.is_empty() {
-            return Err(OutOfTurn("a verdict with a payload".to_owned()));
+    /// Handles one record of the packet channel, up to the first lie in it.
+    pub(super) fn verdicts(&mut self, record: &[u8]) -> Result<(), OutOfTurn> {
+        if record.is_empty() {
+            return Err(OutOfTurn("a record that is too long".to_owned()));
         }
-        let FromWorker::Verdict(verdict) = message;
+        for frame in frames(record) {
+            match frame {
+                Ok((FromWorker::Verdict(verdict), [])) => self.verdict(&verdict)?,
+                Ok(_) => return Err(OutOfTurn("a verdict with a payload".to_owned())),
+                Err(error) => return Err(OutOfTurn(format!("verdict: {error}"))),
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(&mut self, verdict: &Verdict) -> Result<(), OutOfTurn> {
+        if let Some(session) = &mut self.session {
+            session.packets += 1;
+        }
         let held = self
             .tickets
             .take(verdict.ticket)
@@ -35,11 +47,11 @@ impl<K: Kernel> Lane<K> {
         if let Some(field) = &verdict.malformed {
             self.counters.malformed(field);
         }
-        let outcome = self.settle(&held, &verdict);
-        if outcome.is_err() {
-            self.release(&held, Release::Accept);
+        let outcome = self.settle(&held, verdict);
+        match &outcome {
+            Ok(()) => self.tickets.recycle(held),
+            Err(_) => self.tickets.put_in_hand(held), // to be released, and its flow blamed, with the worker's end
         }
-        self.tickets.recycle(held);
         outcome
     }
 

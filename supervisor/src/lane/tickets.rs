@@ -153,6 +153,19 @@ impl Tickets {
         self.waiting.drain(..)
     }
 
+    /// What waits of one flow, oldest first, to be passed without the helper.
+    pub(super) fn take_waiting_of(&mut self, flow: &Flow) -> VecDeque<Held> {
+        let (theirs, others) = std::mem::take(&mut self.waiting).into_iter().partition(|held| held.flow == *flow);
+        self.waiting = others;
+        theirs
+    }
+
+    /// Makes a packet whose verdict is none the one in hand.
+    pub(super) fn put_in_hand(&mut self, held: Held) {
+        *self.of_flow.entry((held.flow.id, held.flow.orig)).or_default() += 1;
+        self.in_flight.push_front(held);
+    }
+
     /// A release has changed the flow's private bytes: later packets carry a snapshot that is stale now.
     pub(super) fn state_changed(&mut self, flow: &Flow, state: State) {
         for held in self.in_flight.iter_mut().chain(self.waiting.iter_mut()).filter(|held| held.flow == *flow) {

@@ -5,15 +5,18 @@ use std::time::Instant;
 
 use cthelper_proto::ctl::LaneState;
 use cthelper_proto::events::Event;
-use cthelper_proto::ipc::{Answer, Ask, Enforcement, PacketHeader, ToWorker};
+use cthelper_proto::ipc::{Answer, Ask, Enforcement, MAX_FRAMES, PacketHeader, ToWorker};
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::Flow;
-use nix::errno::Errno;
 
 use super::ask::{self, Heard};
+use super::records::Received;
 use super::session::{OutOfTurn, Phase, Session};
-use super::{Ended, Lane, mourn, records};
+use super::{Ended, Lane, mourn};
 use crate::kernel::Kernel;
+
+/// Asks answered in one turn; a worker that keeps asking must not keep the lane from its queue.
+const ASKS_A_TURN: usize = 32;
 
 /// Why a turn does not go on.
 pub(super) enum Stop {
@@ -34,9 +37,9 @@ impl<K: Kernel> Lane<K> {
     pub(super) fn send_packets(&mut self) -> Result<(), Ended> {
         let Some(session) = self.session.as_ref().filter(|session| session.phase == Phase::Serving) else { return Ok(()) };
         while self.tickets.is_waiting() {
-            let mut batch: Vec<Flow> = Vec::with_capacity(records::BATCH);
+            let mut batch: Vec<Flow> = Vec::new();
             let tickets = &self.tickets;
-            let messages = tickets.next_to_send(records::BATCH).map(|held| {
+            let messages = tickets.next_to_send(MAX_FRAMES).map(|held| {
                 let follows = batch.contains(&held.flow) || tickets.flow_in_flight(&held.flow);
                 batch.push(held.flow);
                 let header = PacketHeader {
@@ -57,27 +60,34 @@ impl<K: Kernel> Lane<K> {
         Ok(())
     }
 
-    /// Reads verdicts; `Ok(false)` = the worker has hung up.
+    /// Reads a record of verdicts; `Ok(false)` = the worker has hung up.
     pub(super) fn read_verdicts(&mut self) -> Result<bool, OutOfTurn> {
-        let Some(mut session) = self.session.take() else { return Ok(true) };
+        let Some(session) = &mut self.session else { return Ok(true) };
         let mut records = std::mem::take(&mut self.records);
-        let serving = session.phase == Phase::Serving;
-        let mut outcome = Ok(());
-        let received = records.receive(session.spawned.packets.as_fd(), |record| {
-            if outcome.is_ok() {
-                session.packets += 1;
-                outcome = if serving { self.verdict(record) } else { Err(OutOfTurn("a verdict before Go".to_owned())) };
-            }
-        });
+        let heard = match records.receive(session.spawned.packets.as_fd()) {
+            Received::Nothing => Ok(true),
+            Received::Hangup => Ok(false),
+            Received::Record(_) if session.phase != Phase::Serving => Err(OutOfTurn("a verdict before Go".to_owned())),
+            Received::Record(record) => self.verdicts(record).map(|()| true),
+        };
         self.records = records;
-        self.session = Some(session);
-        outcome?;
-        Ok(matches!(received, Ok(true) | Err(Errno::EAGAIN | Errno::EINTR)))
+        heard
+    }
+
+    /// Reads what a worker that has ended still said: its verdicts count, up to the first that is none.
+    pub(super) fn read_last_verdicts(&mut self) {
+        let mut in_flight = usize::MAX;
+        while in_flight > self.tickets.in_flight() {
+            in_flight = self.tickets.in_flight();
+            if !matches!(self.read_verdicts(), Ok(true)) {
+                break;
+            }
+        }
     }
 
     /// Hears asks and answers them; `Ok(false)` = the worker has hung up.
     pub(super) fn listen(&mut self) -> Result<bool, Stop> {
-        loop {
+        for _ in 0..ASKS_A_TURN {
             let Some(session) = &mut self.session else { return Ok(true) };
             let ask = match ask::hear(&session.spawned.asks)? {
                 Heard::Nothing => return Ok(true),
@@ -90,6 +100,7 @@ impl<K: Kernel> Lane<K> {
                 ask::answer(&session.spawned.asks, &answer)?;
             }
         }
+        Ok(true)
     }
 
     fn answer_to(&mut self, ask: Ask) -> Result<Option<Answer>, Stop> {

@@ -1,6 +1,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use cthelper_proto::ipc::{Ruling, Settings, encode};
+use cthelper_proto::types::FlowId;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use super::*;
@@ -17,56 +18,67 @@ fn verdict(ticket: u64) -> Verdict {
     Verdict { ticket: Ticket(ticket), ruling: Ruling::Pass, edits: Vec::new(), state: None, malformed: None }
 }
 
+fn heard(inbox: &Inbox<'_>) -> Vec<(ToWorker, usize)> {
+    inbox.messages().map(|message| message.map(|(message, payload)| (message, payload.len())).unwrap()).collect()
+}
+
 #[test]
-fn records_come_in_order_and_in_batches() {
+fn messages_come_in_order_several_to_a_record() {
     let (ours, theirs) = pair();
-    for byte in 0..40u8 {
-        put(&theirs, &vec![byte; usize::from(byte) * 50 + 1]);
-    }
     let mut inbox = Inbox::new(ours.as_fd());
-    let mut seen = Vec::new();
-    while seen.len() < 40 {
-        inbox.receive().unwrap();
-        assert!(inbox.records().count() <= BATCH);
-        seen.extend(inbox.records().map(|record| (record[0], record.len())));
+    for first in [1, 5] {
+        let mut record = Vec::new();
+        for flow in first..first + 4 {
+            append(&ToWorker::FlowClosed(FlowId(flow)), &vec![0; flow as usize], &mut record).unwrap();
+        }
+        put(&theirs, &record);
     }
-    assert!(seen.iter().enumerate().all(|(at, (byte, len))| usize::from(*byte) == at && *len == at * 50 + 1));
+    for first in [1, 5] {
+        inbox.receive().unwrap();
+        let expected: Vec<_> = (first..first + 4).map(|flow| (ToWorker::FlowClosed(FlowId(flow)), flow as usize)).collect();
+        assert_eq!(heard(&inbox), expected);
+    }
 }
 
 #[test]
 fn the_largest_record_fits_and_a_larger_one_is_refused() {
     let (ours, theirs) = pair();
     let mut inbox = Inbox::new(ours.as_fd());
-    put(&theirs, &vec![1; MAX_RECORD]);
+    let mut record = Vec::new();
+    append(&ToWorker::Drain, &vec![1; 65_535], &mut record).unwrap();
+    put(&theirs, &record);
     inbox.receive().unwrap();
-    assert_eq!(inbox.records().map(<[u8]>::len).collect::<Vec<_>>(), [MAX_RECORD]);
-    put(&theirs, &vec![1; STRIDE + 1]);
+    assert_eq!(heard(&inbox), [(ToWorker::Drain, 65_535)]);
+    put(&theirs, &vec![1; MAX_RECORD + 1]);
     assert_eq!(inbox.receive(), Err(Broken::Record(FrameError::TooLong)));
 }
 
 #[test]
 fn the_end_of_the_channel_is_an_empty_record() {
     let (ours, theirs) = pair();
-    put(&theirs, b"x");
+    put(&theirs, &encode(&ToWorker::Drain).unwrap());
     drop(theirs);
     let mut inbox = Inbox::new(ours.as_fd());
     inbox.receive().unwrap();
-    assert!(inbox.records().any(<[u8]>::is_empty));
+    assert_eq!(inbox.receive(), Err(Broken::Closed));
 }
 
 #[test]
-fn forty_verdicts_go_out_in_order() {
+fn forty_verdicts_go_out_in_order_in_two_records() {
     let ((ours, theirs), (asks, _asks)) = (pair(), pair());
     let mut link = Link::new(ours.as_fd(), Asks::new(asks.as_fd()));
     for ticket in 0..40 {
         link.verdict(verdict(ticket)).unwrap();
     }
     link.flush().unwrap();
-    let mut record = [0; 256];
-    for ticket in 0..40 {
+    let mut record = vec![0; MAX_RECORD];
+    let mut tickets = 0..40;
+    for count in [MAX_FRAMES, 40 - MAX_FRAMES] {
         let len = recv(theirs.as_raw_fd(), &mut record, MsgFlags::MSG_DONTWAIT).unwrap();
-        let (FromWorker::Verdict(got), _) = decode(&record[..len]).unwrap();
-        assert_eq!(got, verdict(ticket));
+        let got: Vec<_> = frames(&record[..len]).map(Result::unwrap).collect();
+        let expected: Vec<_> =
+            tickets.by_ref().take(count).map(|ticket| (FromWorker::Verdict(verdict(ticket)), &[][..])).collect();
+        assert_eq!(got, expected);
     }
     assert_eq!(recv(theirs.as_raw_fd(), &mut record, MsgFlags::MSG_DONTWAIT), Err(Errno::EAGAIN));
 }

@@ -1,10 +1,12 @@
 //! The two channels, without any care.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::collections::VecDeque;
+use std::io::IoSlice;
+use std::sync::Mutex;
 
-use cthelper_proto::ipc::{Answer, Ask, FromWorker, MAX_RECORD, PacketHeader, Ruling, ToWorker, Verdict, decode, encode};
+use cthelper_proto::ipc::{Answer, Ask, FromWorker, MAX_RECORD, PacketHeader, Ruling, ToWorker, Verdict, decode, encode, frames};
 use cthelper_proto::types::State;
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, recv, recvmmsg, send, sendmmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, recv, send, sendmsg};
 
 /// fd 0.
 pub(crate) const PACKETS: i32 = 0;
@@ -17,17 +19,21 @@ pub(crate) struct Received {
     pub(crate) payload: Vec<u8>,
 }
 
+/// What the last record held besides.
+static REST: Mutex<VecDeque<Received>> = Mutex::new(VecDeque::new());
+
 /// Waits for the next packet; ends when there will be none.
 pub(crate) fn next_packet() -> Received {
-    let mut record = vec![0; MAX_RECORD];
-    let length = recv(PACKETS, &mut record, MsgFlags::empty()).unwrap_or(0);
-    if length == 0 {
-        std::process::exit(0);
+    let mut rest = REST.lock().unwrap();
+    if rest.is_empty() {
+        let mut record = vec![0; MAX_RECORD];
+        let length = recv(PACKETS, &mut record, MsgFlags::empty()).unwrap_or(0);
+        rest.extend(frames(&record[..length]).filter_map(|frame| match frame.unwrap() {
+            (ToWorker::Packet(header), payload) => Some(Received { header, payload: payload.to_vec() }),
+            _ => None,
+        }));
     }
-    match decode(&record[..length]).unwrap() {
-        (ToWorker::Packet(header), payload) => Received { header, payload: payload.to_vec() },
-        _ => std::process::exit(0),
-    }
+    rest.pop_front().unwrap_or_else(|| std::process::exit(0))
 }
 
 /// Any bytes on a channel.
@@ -37,18 +43,15 @@ pub(crate) fn say(fd: i32, record: &[u8]) {
 
 /// The same bytes 32 times, as far as the channel takes them.
 pub(crate) fn try_say_often(fd: i32, record: &[u8]) {
-    let slices = [[IoSlice::new(record)]; 32];
-    let mut headers = MultiHeaders::<()>::preallocate(32, None);
-    let _ =
-        sendmmsg(fd, &mut headers, &slices, [None; 32], [], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT).map(Iterator::count);
+    for _ in 0..32 {
+        let _ = send(fd, record, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT);
+    }
 }
 
 /// Takes in whatever waits on a channel, and forgets it.
 pub(crate) fn forget_what_waits(fd: i32) {
-    let mut buffers = [[0; 64]; 64];
-    let mut slices: Vec<_> = buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
-    let mut headers = MultiHeaders::<()>::preallocate(64, None);
-    let _ = recvmmsg(fd, &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None).map(Iterator::count);
+    let mut record = [0; 64];
+    while recv(fd, &mut record, MsgFlags::MSG_DONTWAIT).is_ok_and(|length| length > 0) {}
 }
 
 /// A question whose answer nobody waits for.
@@ -72,15 +75,11 @@ pub(crate) fn verdict(header: &PacketHeader, change: impl FnOnce(&mut Verdict)) 
     say(PACKETS, &passed(header, change));
 }
 
-/// Passes the packet, with a descriptor of its own besides the record.
-pub(crate) fn verdict_with_descriptor(header: &PacketHeader) {
-    let record = passed(header, |_| ());
-    let descriptors = [PACKETS];
-    let mut headers = MultiHeaders::<()>::preallocate(1, Some(nix::cmsg_space!([i32; 1])));
+/// Sends a descriptor of its own.
+pub(crate) fn send_descriptor() {
+    let (record, descriptors) = ([0], [PACKETS]);
     let besides = [ControlMessage::ScmRights(&descriptors)];
-    let slices = [[IoSlice::new(&record)]];
-    let sent = sendmmsg(PACKETS, &mut headers, &slices, [None], besides, MsgFlags::MSG_NOSIGNAL).map(Iterator::count);
-    assert_eq!(sent, Ok(1));
+    let _ = sendmsg::<()>(PACKETS, &[IoSlice::new(&record)], &besides, MsgFlags::MSG_NOSIGNAL, None);
 }
 
 fn passed(header: &PacketHeader, change: impl FnOnce(&mut Verdict)) -> Vec<u8> {

@@ -35,6 +35,10 @@ pub(crate) fn attempt(what: &str) {
         "outlive" => said(prctl::set_pdeathsig(None)),
         "memfd" => said(nix::sys::memfd::memfd_create("x", nix::sys::memfd::MFdFlags::empty())),
         "duplicate" => said(nix::unistd::dup(std::io::stdin())),
+        "send-descriptor" => {
+            crate::channel::send_descriptor();
+            "sent".to_owned()
+        }
         "more-memory" => {
             use nix::sys::resource::{Resource, setrlimit};
             said(setrlimit(Resource::RLIMIT_AS, u64::MAX, u64::MAX))

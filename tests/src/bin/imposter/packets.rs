@@ -5,9 +5,7 @@ use std::net::IpAddr;
 use cthelper_proto::ipc::{Answer, Ask, Edit, Expect, ExpectId, PacketHeader, Ruling, Source, Ticket, VERSION, encode};
 use cthelper_proto::types::State;
 
-use crate::channel::{
-    ASKS, PACKETS, Received, ask, ask_only, forget_what_waits, next_packet, say, try_say_often, verdict, verdict_with_descriptor,
-};
+use crate::channel::{ASKS, PACKETS, Received, ask, ask_only, forget_what_waits, next_packet, say, try_say_often, verdict};
 use crate::escape;
 use crate::start::manifest;
 
@@ -55,12 +53,12 @@ fn obey(header: &PacketHeader, order: &str) {
         "state-long" => verdict(header, |verdict| verdict.state = State::new(&[1; 32])),
         "resend" => verdict(header, |verdict| verdict.ruling = Ruling::Resend),
         "field" => verdict(header, |verdict| verdict.malformed = Some("\x1b[31mred".repeat(500))),
-        "unknown" => say(PACKETS, &[4, 0, 9, 9, 9, 9]),
+        "unknown" => say(PACKETS, &[4, 0, 0, 0, 0, 0, 9, 9, 9, 9]),
         "empty" => say(PACKETS, &[]),
-        "trailing" => say(PACKETS, &[0, 0, 1, 2, 3]),
+        "trailing" => say(PACKETS, &[0, 0, 3, 0, 0, 0, 1, 2, 3]),
         "long-record" => say(PACKETS, &vec![0; 100_000]),
         "long-ask" => say(ASKS, &vec![0; 100_000]),
-        "ask-garbage" => say(ASKS, &[1, 0, 0xff]),
+        "ask-garbage" => say(ASKS, &[1, 0, 0, 0, 0, 0, 0xff]),
         "hello-again" => ask_only(&Ask::Hello(VERSION, manifest())),
         "ready-again" => {
             let landlock = cthelper_proto::ipc::Enforcement::None;
@@ -116,7 +114,6 @@ fn obey(header: &PacketHeader, order: &str) {
         "silence" => loop {
             let _ = next_packet();
         },
-        "send-descriptor" => verdict_with_descriptor(header),
         "exit" => std::process::exit(0),
         "abort" => std::process::abort(),
         escape => escape::attempt(escape),

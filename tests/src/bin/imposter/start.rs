@@ -48,7 +48,7 @@ pub(crate) fn greet(mode: &str) {
             ask_only(&Ask::Launched(launched));
         }
         "verdict-first" => say(PACKETS, &[2, 0, 0, 0]),
-        "garbage" => say(ASKS, &[4, 0, 0xff, 0xff, 0xff, 0xff]),
+        "garbage" => say(ASKS, &[4, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
         "huge" => say(ASKS, &vec![0; 100_000]),
         "other-name" => hello.name = Cow::Borrowed("ftp"),
         "bad-name" => hello.name = Cow::Borrowed("../../etc/passwd"),

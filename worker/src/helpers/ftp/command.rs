@@ -62,6 +62,14 @@ fn extended_port(text: &mut Text<'_>) -> Result<Spot, Malformed> {
     Ok(Spot { addr, port, span: start..text.offset(), form: Form::Extended(delimiter) })
 }
 
+/// Whether the line is the first of an HTTP request (RFC 9112 §3); no method is an FTP command.
+pub(super) fn is_http(line: &[u8]) -> bool {
+    const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
+    let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
+    let method = words.next().is_some_and(|word| METHODS.contains(&word));
+    method && words.next_back().is_some_and(|word| word.starts_with(b"HTTP/"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

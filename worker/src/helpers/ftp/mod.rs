@@ -5,8 +5,9 @@
 //! - Only the last line of a reply announces (`227 …`, not `227-…`); the lines of a multi-line reply are text, whatever they look like.
 //! - After `EPSV ALL` only 229 announces (RFC 2428 §4), unless the server says no to it.
 //! - After 234 or 334 the connection is encrypted or about to be (RFC 2228, 4217), and is never looked at again.
+//! - A client that begins to speak HTTP is a browser that somebody sent here ("NAT slipstreaming"): nothing it says is read any more.
 //!
-//! Attacks answered here: an announcement in the middle of a line or of a text, two announcements in one reply, numbers over 255 and ports
+//! Attacks answered here: an announcement in the middle of a line, of a text or of a form, two announcements in one reply, numbers over 255 and ports
 //! over 65535, control bytes. Whether an address may be announced (bounce) is for the supervisor to judge.
 
 mod command;
@@ -56,7 +57,7 @@ impl Helper for Ftp {
         if memory.roles_unknown() {
             memory.set_roles(cx.dir() == Dir::Orig && reply::is_greeting(line));
         }
-        let read = if memory.is_server(cx.dir()) { server(cx, &mut memory, line) } else { client(&mut memory, line) };
+        let read = if memory.is_server(cx.dir()) { server(cx, &mut memory, line) } else { client(cx, &mut memory, line) };
         memory.store(cx.memory_mut());
         match read? {
             Some(spot) => announce(cx, &spot),
@@ -79,7 +80,11 @@ fn may_become(partial: &[u8], words: &[&[u8]]) -> bool {
     words.iter().any(|word| partial.iter().zip(*word).all(|(byte, wanted)| byte.eq_ignore_ascii_case(wanted)))
 }
 
-fn client(memory: &mut Memory, line: &[u8]) -> Result<Option<Spot>, Malformed> {
+fn client(cx: &mut Cx<'_>, memory: &mut Memory, line: &[u8]) -> Result<Option<Spot>, Malformed> {
+    if command::is_http(line) {
+        cx.go_blind();
+        return Err(Malformed("HTTP instead of FTP"));
+    }
     match command::read(line)? {
         Command::Announce(_) if memory.only_epsv() => Err(Malformed("command after EPSV ALL")),
         Command::Announce(spot) => Ok(Some(spot)),
