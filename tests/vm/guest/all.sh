@@ -21,6 +21,7 @@ for source in "$@"; do
         extra_lftp
         extra_local
         extra_kill
+        extra_operate
         extra_end
     else
         source_stop

@@ -45,12 +45,48 @@ LIST
     summary ours-kill
 }
 
-# The queue lost nothing, and SIGTERM is a clean end.
+rss_kb() { awk '/^VmRSS/ { print $2 }' /proc/"$1"/status; }
+
+# What the operator relies on: one daemon to a host, small processes, every packet answered.
+extra_operate() {
+    local said status rss
+    good=0 total=0
+    said=$("$BIN/cthelperd" run --helper ftp --runtime-dir /run/second 2>&1); status=$?
+    case $status:$said in
+        69:*"another cthelperd"*) result ours-operate second-daemon '' ;;
+        *) result ours-operate second-daemon "status $status: $said" ;;
+    esac
+    rss=$(rss_kb $SOURCE_PID)
+    if [ "$rss" -le 16384 ]; then result ours-operate supervisor-rss ''; else result ours-operate supervisor-rss "$rss kB, 16384 wanted"; fi
+    rss=$(rss_kb "$(ours_worker)")
+    if [ "$rss" -le 4096 ]; then result ours-operate worker-rss ''; else result ours-operate worker-rss "$rss kB, 4096 wanted"; fi
+    said=$("$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN status --json | python3 -c '
+import json, sys
+h = json.load(sys.stdin)["helpers"][0]
+print("" if h["packets"] == h["verdicts"] > 0 and not h["trouble"] else h)')
+    result ours-operate every-packet-answered "$said"
+    said=$("$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN doctor 2>&1) && said=''
+    result ours-operate doctor "$(printf %s "$said" | tr '\n' ' ')"
+    summary ours-operate
+}
+
+# The queue lost nothing; SIGTERM is a clean end that leaves the helper registered and disabled; the kernel's own module is named.
 extra_end() {
-    local lost
+    local lost said
     good=0 total=0
     lost=$(awk '{ n += $6 + $7 } END { print n + 0 }' /proc/net/netfilter/nfnetlink_queue)
     if [ "$lost" = 0 ]; then result ours-end no-packet-lost ''; else result ours-end no-packet-lost "$lost dropped"; fi
+    kill -TERM $SOURCE_PID
+    wait_for 8 _gone $SOURCE_PID
+    said=$("$BIN/cthelperctl" nfct list helper | grep -c 'status = disabled')
+    if [ "$said" = 2 ]; then result ours-end left-disabled ''; else result ours-end left-disabled "$said of 2 objects disabled"; fi
     if source_stop; then result ours-end sigterm ''; else result ours-end sigterm "no clean end on SIGTERM"; fi
+    modprobe nf_conntrack_ftp
+    said=$("$BIN/cthelperd" run --helper ftp --runtime-dir $CTHELPERD_RUN 2>&1)
+    case $said in
+        *"modprobe -r nf_nat_ftp nf_conntrack_ftp"*) result ours-end name-taken '' ;;
+        *) result ours-end name-taken "$said" ;;
+    esac
+    modprobe -r nf_conntrack_ftp
     summary ours-end
 }
