@@ -5,18 +5,24 @@ use std::collections::VecDeque;
 /// Bytes kept.
 const TAIL: usize = 4096;
 
+/// Bytes of one worker that go into our own log; what it writes beyond is only kept as its last words.
+const PASSED_ON: usize = 64 * 1024;
+
 /// The end of what was written.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     bytes: VecDeque<u8>,
+    total: usize,
 }
 
 impl Tail {
-    /// Adds what was read.
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    /// Adds what was read; whether it may go into our own log, too.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> bool {
         self.bytes.extend(bytes);
         let excess = self.bytes.len().saturating_sub(TAIL);
         self.bytes.drain(..excess);
+        self.total = self.total.saturating_add(bytes.len());
+        self.total <= PASSED_ON
     }
 
     /// Printable, with control characters and other bytes escaped.
@@ -38,6 +44,7 @@ mod tests {
         tail.push(b"\x1b[2Jend\n");
         let text = tail.escaped();
         assert!(text.len() <= 4096 + 8);
+        assert!(!(0..20).map(|_| tail.push(&[b'x'; 10_000])).last().unwrap(), "a flood stays out of our log");
         assert!(text.ends_with("\\x1b[2Jend"));
     }
 }

@@ -18,6 +18,9 @@ use crate::kernel::{Kernel, Release};
 /// How long a worker that hung up may take to be reaped before it is killed.
 const LAST_BREATH: Duration = Duration::from_millis(20);
 
+/// Reads of 4 KiB in one turn: what a pipe holds.
+const LOG_READS: usize = 16;
+
 /// Why a worker is no longer ours.
 #[derive(Debug)]
 pub(super) enum Cause {
@@ -50,14 +53,16 @@ impl<K: Kernel> Lane<K> {
         }
     }
 
-    /// Reads what the worker wrote on stderr.
+    /// Reads what the worker wrote on stderr, a pipe's worth at most, so that one who keeps writing does not keep us reading.
     pub(super) fn read_log(&mut self) {
         let Some(session) = &mut self.session else { return };
         let mut buffer = [0; 4096];
-        while let Ok(length @ 1..) = session.spawned.log.read(&mut buffer) {
+        for _ in 0..LOG_READS {
+            let Ok(length @ 1..) = session.spawned.log.read(&mut buffer) else { return };
             let text = buffer.get(..length).unwrap_or_default();
-            session.log.push(text);
-            tracing::info!(helper = %self.setup.name(), pid = session.spawned.pid(), "worker: {}", text.trim_ascii().escape_ascii());
+            if session.log.push(text) {
+                tracing::info!(helper = %self.setup.name(), pid = session.spawned.pid(), "worker: {}", text.trim_ascii().escape_ascii());
+            }
         }
     }
 

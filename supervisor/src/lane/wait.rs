@@ -57,7 +57,8 @@ impl<K: Kernel> Lane<K> {
             packets: packets.contains(PollFlags::POLLIN),
             asks: asks.contains(PollFlags::POLLIN),
             log: log.contains(PollFlags::POLLIN),
-            hangup: hung(packets) || hung(asks),
+            // A worker that closes its log would otherwise wake us for ever.
+            hangup: hung(packets) || hung(asks) || (hung(log) && !log.contains(PollFlags::POLLIN)),
         })
     }
 
