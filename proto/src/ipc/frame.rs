@@ -5,7 +5,7 @@ use bincode::config::{Configuration, Fixint, Limit, LittleEndian};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::reader::Reader;
+use crate::reader::{Malformed, Reader};
 
 /// Largest header, bytes: bounds every allocation a peer can cause by decoding. A verdict with 16 edits of 512 bytes fits.
 pub const MAX_HEADER: usize = 16 * 1024;
@@ -58,10 +58,8 @@ fn fill<T: Serialize>(message: &T, payload: &[u8], start: usize, record: &mut Ve
     let length = record.len() - start - PREFIX;
     let header = u16::try_from(length).ok().filter(|_| length <= MAX_HEADER).ok_or(FrameError::TooLong)?;
     let behind = u32::try_from(payload.len()).map_err(|_| FrameError::TooLong)?;
-    if let Some((lengths, _)) = record.get_mut(start..).and_then(|frame| frame.split_first_chunk_mut::<PREFIX>()) {
-        let ([a, b], [c, d, e, f]) = (header.to_le_bytes(), behind.to_le_bytes());
-        *lengths = [a, b, c, d, e, f];
-    }
+    let lengths = header.to_le_bytes().into_iter().chain(behind.to_le_bytes());
+    record.iter_mut().skip(start).zip(lengths).for_each(|(byte, length)| *byte = length);
     record.extend_from_slice(payload);
     Ok(())
 }
@@ -101,12 +99,16 @@ pub fn decode<T: DeserializeOwned>(record: &[u8]) -> Result<(T, &[u8]), FrameErr
 }
 
 fn next<'a, T: DeserializeOwned>(reader: &mut Reader<'a>) -> Result<(T, &'a [u8]), FrameError> {
-    let [a, b, c, d, e, f] = *reader.array("frame").map_err(|_| FrameError::Short)?;
-    let header = reader.take(usize::from(u16::from_le_bytes([a, b])), "header").map_err(|_| FrameError::Short)?;
-    let behind = usize::try_from(u32::from_le_bytes([c, d, e, f])).map_err(|_| FrameError::Short)?;
-    let payload = reader.take(behind, "payload").map_err(|_| FrameError::Short)?;
+    let (header, payload) = split(reader).map_err(|_| FrameError::Short)?;
     let (message, read) = bincode::serde::decode_from_slice(header, CONFIG).map_err(|_| FrameError::Unknown)?;
     if read == header.len() { Ok((message, payload)) } else { Err(FrameError::Trailing) }
+}
+
+fn split<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], &'a [u8]), Malformed> {
+    let header = u16::from_le_bytes(*reader.array("header length")?);
+    let payload = u32::from_le_bytes(*reader.array("payload length")?);
+    let payload = usize::try_from(payload).map_err(|_| Malformed("payload length"))?;
+    Ok((reader.take(usize::from(header), "header")?, reader.take(payload, "payload")?))
 }
 
 #[cfg(test)]
