@@ -20,6 +20,7 @@ for source in "$@"; do
         extra_vsftpd
         extra_lftp
         extra_local
+        extra_repeat
         extra_kill
         extra_operate
         extra_end
