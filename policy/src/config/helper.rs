@@ -22,7 +22,7 @@ use crate::limits::Rate;
 pub struct HelperConfig {
     /// Its name in the kernel's registry.
     pub name: String,
-    /// False: registered, but switched off in the kernel, so that packets pass it by.
+    /// False: not served; disabled in the kernel if an earlier run left it there, so that packets pass without it.
     pub enabled: bool,
     /// Number of the kernel queue; absent = the supervisor picks a free one.
     pub queue: Option<u16>,

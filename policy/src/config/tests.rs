@@ -50,7 +50,7 @@ fn every_key_is_read() {
         rate = { burst = 3, per_second = 1 }
         deadline = "250ms"
         worker = "/opt/w"
-        classes.data = { expect_max = 2, expect_timeout = "5min" }
+        classes.ftp = { expect_max = 2, expect_timeout = "5min" }
         [helper.ftp.options]
         text = "a"
         number = 7
@@ -63,7 +63,7 @@ fn every_key_is_read() {
     assert_eq!((ftp.families.as_deref(), ftp.ports.as_deref()), (Some([Family::Inet6].as_slice()), Some([21, 2121].as_slice())));
     assert_eq!((ftp.rules.loose, ftp.rules.privileged_ports, ftp.rules.rate), (true, true, Rate { burst: 3, per_second: 1 }));
     assert_eq!((ftp.deadline.as_millis(), ftp.worker.as_deref()), (250, Some(std::path::Path::new("/opt/w"))));
-    assert_eq!(ftp.classes["data"], ClassConfig { expect_max: Some(2), timeout_secs: Some(300) });
+    assert_eq!(ftp.classes["ftp"], ClassConfig { expect_max: Some(2), timeout_secs: Some(300) });
     let settings = ftp.settings();
     let options = [("number", "7"), ("switch", "true"), ("text", "a")].map(|(key, value)| (key.to_owned(), value.to_owned()));
     assert_eq!((settings.loose, settings.options), (true, options.to_vec()));
@@ -72,9 +72,7 @@ fn every_key_is_read() {
 #[test]
 fn the_packaged_example_is_the_default() {
     let text = include_str!("../../../packaging/examples/cthelperd.toml");
-    let mut config = parse(text).unwrap();
-    assert_eq!(config.helpers.get_mut("ftp").unwrap().classes.remove("data"), Some(ClassConfig::default()));
-    assert_eq!(config, Config::for_helpers(["ftp"]).unwrap());
+    assert_eq!(parse(text).unwrap(), Config::for_helpers(["ftp"]).unwrap());
 }
 
 #[test]
@@ -83,7 +81,7 @@ fn the_packaged_examples_commented_keys_are_good_too() {
     let uncommented: String = text
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(key) if key.split(' ').nth(1) == Some("=") => format!("{key}\n"),
+            Some(key) if key.starts_with('[') || key.split(' ').nth(1) == Some("=") => format!("{key}\n"),
             _ => format!("{line}\n"),
         })
         .collect();
@@ -91,8 +89,10 @@ fn the_packaged_examples_commented_keys_are_good_too() {
     let ftp = &config.helpers["ftp"];
     assert_eq!((ftp.queue, ftp.rules), (Some(2121), HelperConfig::new("ftp").rules));
     assert_eq!((ftp.queue_length, ftp.deadline), (HelperConfig::QUEUE_LENGTH, HelperConfig::DEADLINE));
-    assert_eq!(ftp.classes["data"], ClassConfig { expect_max: Some(8), timeout_secs: Some(300) });
+    assert_eq!(ftp.classes, BTreeMap::from([("ftp".to_owned(), ClassConfig { expect_max: Some(1), timeout_secs: Some(300) })]));
     assert_eq!(config.daemon, Daemon::default());
+    // A worker of one's own apart, what is uncommented says what FTP says of itself.
+    assert_eq!(ftp.adapt(manifest()), Ok(manifest()));
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn mistakes_are_pointed_at() {
         ("[helper.ftp]\nfamilies = []", "c.toml:2:12: families: \"inet\", \"inet6\" or both, each once"),
         ("[helper.ftp]\nworker = \"bin/w\"", "c.toml:2:10: worker: an absolute path"),
         ("[helper.ftp]\ndeadline = \"0s\"", "c.toml:2:12: time span \"0s\": above 0, at most 24h"),
-        ("[helper.ftp]\nclasses.data.expect_max = 0", "c.toml:2:27: invalid value: integer `0`, expected a nonzero u8"),
-        ("[helper.ftp]\nclasses.data.expect_timeout = \"1500ms\"", "c.toml:2:31: time span: whole seconds here"),
+        ("[helper.ftp]\nclasses.ftp.expect_max = 0", "c.toml:2:26: invalid value: integer `0`, expected a nonzero u8"),
+        ("[helper.ftp]\nclasses.ftp.expect_timeout = \"1500ms\"", "c.toml:2:30: time span: whole seconds here"),
         ("[helper.ftp]\noptions.x = 1.5", "c.toml:2:13: an option is a string, a whole number or true or false"),
         ("[helper.ftp]\nqueue = 1\n[helper.sip]\nqueue = 1\n", "c.toml:4:9: queue 1 already belongs to another helper"),
         ("[helper.\"a b\"]\n", "c.toml:1:9: helper name \"a b\": 1 to 15 of a-z A-Z 0-9 _ . -"),
@@ -148,12 +148,13 @@ fn helper_named_on_the_command_line_must_have_a_possible_name() {
     assert_eq!(error.to_string(), "--helper: helper name \"this-name-is-too-long\": 1 to 15 of a-z A-Z 0-9 _ . -");
 }
 
+/// FTP's, as its helper has it.
 fn manifest() -> Manifest {
     Manifest {
         name: "ftp".into(),
         l4: L4::Tcp,
         families: Family::ALL.to_vec().into(),
-        classes: vec![Class::new("data", Scope::BothEnds, 8, 300)].into(),
+        classes: vec![Class::new("ftp", Scope::BothEnds, 1, 300)].into(),
         state_len: 24,
         ports: vec![21].into(),
         source: "RFC 959".into(),
@@ -163,10 +164,10 @@ fn manifest() -> Manifest {
 #[test]
 fn manifest_is_adapted_within_what_the_helper_knows() {
     assert_eq!(HelperConfig::new("ftp").adapt(manifest()), Ok(manifest()));
-    let config = parse("[helper.ftp]\nfamilies = ['inet']\nports = [2121]\nclasses.data.expect_max = 1").unwrap();
+    let config = parse("[helper.ftp]\nfamilies = ['inet']\nports = [2121]\nclasses.ftp.expect_max = 8").unwrap();
     let adapted = config.helpers["ftp"].adapt(manifest()).unwrap();
     assert_eq!((&*adapted.families, &*adapted.ports), ([Family::Inet].as_slice(), [2121].as_slice()));
-    assert_eq!((adapted.classes[0].expect_max, adapted.classes[0].timeout_secs), (1, 300));
+    assert_eq!((adapted.classes[0].expect_max, adapted.classes[0].timeout_secs), (8, 300));
     assert_eq!(adapted.check(), Ok(()));
 }
 
@@ -175,7 +176,7 @@ fn manifest_that_does_not_fit_is_refused() {
     let refusal = |text: &str, name: &str, manifest| parse(text).unwrap().helpers[name].adapt(manifest).unwrap_err().to_string();
     let inet = Manifest { families: vec![Family::Inet].into(), ..manifest() };
     assert_eq!(refusal("[helper.ftp]\nfamilies = ['inet6']", "ftp", inet), "helper ftp: it does not know the family inet6");
-    assert_eq!(refusal("[helper.ftp.classes.date]", "ftp", manifest()), "helper ftp: it has no class date");
+    assert_eq!(refusal("[helper.ftp.classes.data]", "ftp", manifest()), "helper ftp: it has no class data");
     assert_eq!(refusal("[helper.sip]", "sip", manifest()), "helper sip: the worker says its name is ftp");
 }
 

@@ -1,5 +1,6 @@
 //! `cthelperd`: the supervisor. Also the launcher of its own workers, see `cthelper_supervisor::spawn`.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -97,7 +98,9 @@ fn main() -> ExitCode {
 
 fn start_log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("CTHELPERD_LOG").unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).compact().init();
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
+    log.with_target(false).compact().init();
 }
 
 fn fail(code: u8, reason: impl std::fmt::Display) -> ExitCode {
@@ -105,13 +108,14 @@ fn fail(code: u8, reason: impl std::fmt::Display) -> ExitCode {
     code.into()
 }
 
-/// The named file, else the standard one if it exists, else defaults for the helpers named.
+/// The named file, else the standard one if it exists.
+fn file(source: &Source) -> Option<&Path> {
+    source.config.as_deref().or_else(|| Some(Path::new(Config::PATH)).filter(|path| path.exists()))
+}
+
+/// What the file says, or without one defaults for the helpers named.
 fn configuration(source: &Source, helpers: &[String]) -> Result<Config, ConfigError> {
-    let path = match &source.config {
-        Some(path) => path.as_path(),
-        None if Path::new(Config::PATH).exists() => Path::new(Config::PATH),
-        None => return Config::for_helpers(helpers),
-    };
+    let Some(path) = file(source) else { return Config::for_helpers(helpers) };
     let name = path.display().to_string();
     let text =
         std::fs::read_to_string(path).map_err(|error| ConfigError { file: name.clone(), at: None, reason: error.to_string() })?;
@@ -135,17 +139,17 @@ fn serve(run: Run) -> ExitCode {
     if config.helpers.is_empty() {
         return fail(exit::USAGE, format!("no helper named: give --helper ftp, or write {}", Config::PATH));
     }
+    if !config.helpers.values().any(|helper| helper.enabled) {
+        let path = file(&run.source).unwrap_or(Path::new(Config::PATH));
+        return fail(exit::CONFIG, format!("no helper is enabled in {}", path.display()));
+    }
     let Run { runtime_dir, audit_log, quarantine_dir, .. } = run;
     match boot::run(&boot::Options { config, runtime_dir, audit_log, quarantine_dir }) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let code = match failure {
-                Failure::Permission(_) => exit::NO_PERMISSION,
-                Failure::Unavailable(_) => exit::UNAVAILABLE,
-                Failure::System(_) => exit::OS,
-            };
-            fail(code, failure)
-        }
+        Err(failure @ Failure::Permission(_)) if nix::unistd::geteuid().is_root() => fail(exit::NO_PERMISSION, failure),
+        Err(failure @ Failure::Permission(_)) => fail(exit::NO_PERMISSION, format!("{failure}; run it as root")),
+        Err(failure @ Failure::Unavailable(_)) => fail(exit::UNAVAILABLE, failure),
+        Err(failure @ Failure::System(_)) => fail(exit::OS, failure),
     }
 }
 
