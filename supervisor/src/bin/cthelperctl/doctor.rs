@@ -27,7 +27,7 @@ use queues::Queue;
 /// What to look at.
 #[derive(Clone, Debug, Args)]
 pub struct Wanted {
-    /// Helper that shall work; may be repeated (those the daemon serves, without it)
+    /// Helper that shall work; may be repeated (without it: those served, or else those of the configuration, or else ftp)
     #[arg(long = "helper", value_name = "NAME")]
     helpers: Vec<String>,
     /// One JSON object instead of lines
@@ -56,8 +56,8 @@ pub struct Facts {
     expectations: Result<usize, Errno>,
     /// How many there may be.
     expect_max: Option<usize>,
-    /// Names of helpers whose in-kernel module is loaded.
-    in_kernel: BTreeSet<String>,
+    /// Helpers that the kernel has itself, by their names.
+    in_kernel: BTreeMap<String, Own>,
     /// Bound queues of this network namespace; `Err` = not readable, in words.
     queues: Result<Vec<Queue>, String>,
     /// Helpers that a loaded rule attaches.
@@ -68,8 +68,19 @@ pub struct Facts {
     daemon: Result<Status, Failure>,
     /// `/proc/PID/status` of the daemon's workers.
     workers: BTreeMap<u32, String>,
-    /// Helpers that shall work.
+    /// Helpers that shall work, as far as they were named.
     wanted: Vec<String>,
+    /// Helpers that shall work if none is named and no daemon answers.
+    configured: Vec<String>,
+}
+
+/// How the kernel has a helper of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// As a module, which can be removed.
+    Module,
+    /// Built in; only another kernel is without it.
+    BuiltIn,
 }
 
 /// How bad it is.

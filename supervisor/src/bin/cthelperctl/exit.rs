@@ -16,6 +16,8 @@ pub enum Exit {
     Software = 70,
     /// `EX_NOPERM`: needs more privilege.
     Permission = 77,
+    /// `EX_CONFIG`: the daemon's configuration cannot be read.
+    Config = 78,
 }
 
 /// A command that was not carried out.

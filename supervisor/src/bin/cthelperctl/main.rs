@@ -1,7 +1,8 @@
 //! The operator's tool. It holds no privilege of its own: the kernel and `control.sock` decide what its user may do.
 //!
 //! Called by the name `nfct` it answers as that program. Exit status: 0 done; 1 `doctor` found a failure or `nfct` failed;
-//! 64 wrong arguments; 69 no daemon, no kernel support, or refused; 70 an answer that cannot be understood; 77 not permitted.
+//! 64 wrong arguments; 69 no daemon, no kernel support, or refused; 70 an answer that cannot be understood; 77 not permitted;
+//! 78 the daemon's configuration cannot be read.
 
 #![allow(unreachable_pub, reason = "a program has no outside: here `pub` means its other modules")]
 
@@ -17,6 +18,7 @@ use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 
 use exit::{Exit, Failure};
 
+mod configuration;
 mod control;
 mod doctor;
 mod exit;

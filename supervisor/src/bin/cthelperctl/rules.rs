@@ -4,9 +4,13 @@
 //! destination is translated needs that before 6.1.167 and 6.12.64. What the forward chain must accept is the operator's own
 //! decision, so it is printed as a comment.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand, ValueEnum};
+use cthelper_policy::config::Config;
 use cthelper_proto::types::{Family, L4};
 
+use crate::configuration;
 use crate::exit::{Exit, Failure};
 
 mod iptables;
@@ -27,7 +31,7 @@ pub struct Wanted {
     /// Helper to attach; may be repeated
     #[arg(long = "helper", value_name = "NAME", default_value = "ftp")]
     helpers: Vec<String>,
-    /// Ports of the control connection, instead of the protocol's own; for one helper
+    /// Ports of the control connection, instead of those of the configuration or the protocol's own; for one helper
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     ports: Vec<u16>,
     /// Protocol of the control connection, for a helper this program does not know
@@ -39,6 +43,9 @@ pub struct Wanted {
     /// Also for connections this machine opens itself
     #[arg(long)]
     output: bool,
+    /// Configuration whose `ports` are meant (/etc/cthelperd/cthelperd.toml if it exists, without it)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -90,23 +97,31 @@ const KNOWN: [(&str, L4, &[u16]); 12] = [
 
 /// The text of the rules.
 pub fn text(dialect: &Dialect) -> Result<String, Failure> {
-    match dialect {
-        Dialect::Nft(wanted) => plan(wanted).map(|plan| nft::text(&plan)),
-        Dialect::Iptables(wanted) => plan(wanted).map(|plan| iptables::text(&plan)),
-    }
+    let (Dialect::Nft(wanted) | Dialect::Iptables(wanted)) = dialect;
+    let config = match &wanted.config {
+        Some(file) => Some(configuration::read(file)?),
+        None if wanted.ports.is_empty() => configuration::standard()?,
+        None => None,
+    };
+    let plan = plan(wanted, config.as_ref())?;
+    Ok(match dialect {
+        Dialect::Nft(_) => nft::text(&plan),
+        Dialect::Iptables(_) => iptables::text(&plan),
+    })
 }
 
 fn usage(words: String) -> Failure {
     Failure::new(Exit::Usage, words)
 }
 
-fn plan(wanted: &Wanted) -> Result<Plan, Failure> {
+fn plan(wanted: &Wanted, config: Option<&Config>) -> Result<Plan, Failure> {
     if wanted.helpers.len() > 1 && !(wanted.ports.is_empty() && wanted.protocol.is_none()) {
         return Err(usage("--ports and --protocol are for one --helper; print the rules of the others separately".to_owned()));
     }
     let mut attachments: Vec<Attachment> = Vec::new();
     for name in &wanted.helpers {
-        for attachment in attach(name, wanted)? {
+        let configured = config.and_then(|config| config.helpers.get(name)?.ports.as_deref());
+        for attachment in attach(name, wanted, configured)? {
             if !attachments.contains(&attachment) {
                 attachments.push(attachment);
             }
@@ -120,8 +135,9 @@ fn plan(wanted: &Wanted) -> Result<Plan, Failure> {
     Ok(Plan { attachments, families, output: wanted.output })
 }
 
-/// The attachments of one helper; a protocol that is spoken over both TCP and UDP has two.
-fn attach(name: &str, wanted: &Wanted) -> Result<Vec<Attachment>, Failure> {
+/// The attachments of one helper; a protocol that is spoken over both TCP and UDP has two. Its ports: those of the command line, or
+/// else those of the configuration, or else the protocol's own.
+fn attach(name: &str, wanted: &Wanted, configured: Option<&[u16]>) -> Result<Vec<Attachment>, Failure> {
     // Only these bytes can be a registered helper's name, and all of them may stand between an nft file's quotes.
     if name.is_empty() || name.len() > 15 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
         return Err(usage(format!("'{name}' is no helper's name: 1 to 15 of [a-zA-Z0-9_.-]")));
@@ -131,7 +147,7 @@ fn attach(name: &str, wanted: &Wanted) -> Result<Vec<Attachment>, Failure> {
         Protocol::Udp => L4::Udp,
     });
     let attachment = |l4: L4, own: &[u16]| {
-        let ports = if wanted.ports.is_empty() { own.to_vec() } else { wanted.ports.clone() };
+        let ports = if wanted.ports.is_empty() { configured.unwrap_or(own).to_vec() } else { wanted.ports.clone() };
         Attachment { name: name.to_owned(), l4, ports }
     };
     let mut found: Vec<Attachment> = Vec::new();

@@ -65,7 +65,7 @@ fn remarks(helper: &HelperStatus) -> Vec<String> {
     match helper.state {
         LaneState::Serving => {}
         LaneState::Restarting => {
-            remarks.push(format!("{name}: no worker yet; meanwhile packets {}", printable(&helper.on_down)));
+            remarks.push(format!("{name}: no worker yet; packets wait up to 1.5 s, then pass"));
         }
         LaneState::Tripped => {
             remarks.push(format!("{name}: too many crashes, packets pass without it; `cthelperctl restart {name}` tries again"));
@@ -106,7 +106,7 @@ mod tests {
             packets: 1204,
             verdicts: 1204,
             expectations: 31,
-            refused: BTreeMap::from([("foreign_address".to_owned(), 3), ("low_port".to_owned(), 0)]),
+            refused: BTreeMap::from([("foreign-address".to_owned(), 3), ("privileged-port".to_owned(), 0)]),
             malformed: BTreeMap::new(),
             trouble: BTreeMap::new(),
             restarts: 1,
@@ -119,7 +119,7 @@ mod tests {
         let expected = "\
 HELPER  L4   FAMILIES    QUEUE  STATE    PACKETS  EXPECTED  REFUSED  RESTARTS  WORKER   LANDLOCK
 ftp     tcp  inet,inet6  6      serving  1204     31        3        1         pid 412  enforced (ABI 2)
-ftp: refused: foreign_address 3
+ftp: refused: foreign-address 3
 ";
         assert_eq!(table(&Status { helpers: vec![ftp()] }), expected);
     }
@@ -135,6 +135,13 @@ ftp: refused: foreign_address 3
     }
 
     #[test]
+    fn a_helper_between_workers_says_what_becomes_of_its_packets() {
+        let between = HelperStatus { state: LaneState::Restarting, workers: Vec::new(), refused: BTreeMap::new(), ..ftp() };
+        let out = table(&Status { helpers: vec![between] });
+        assert!(out.ends_with("\nftp: no worker yet; packets wait up to 1.5 s, then pass\n"), "{out}");
+    }
+
+    #[test]
     fn names_from_others_are_escaped_in_the_table() {
         let odd = HelperStatus { name: "x\x1b[1m".to_owned(), ..ftp() };
         assert!(table(&Status { helpers: vec![odd] }).contains("x\\u{1b}[1m"));
@@ -147,7 +154,7 @@ ftp: refused: foreign_address 3
             line.starts_with(r#"{"helpers":[{"name":"ftp","l4":"tcp","families":["inet","inet6"],"queue":6,"state":"serving","#),
             "{line}"
         );
-        assert!(line.ends_with("}]}]}\n") && line.contains(r#""refused":{"foreign_address":3,"#), "{line}");
+        assert!(line.ends_with("}]}]}\n") && line.contains(r#""refused":{"foreign-address":3,"#), "{line}");
     }
 
     #[test]

@@ -6,13 +6,16 @@ use cthelper_policy::verify::{Expected, verify};
 use cthelper_proto::ctl::{LaneState, Status};
 use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
 
-use super::{Facts, Finding};
+use super::{Facts, Finding, Own};
 use crate::exit::Exit;
 
-/// The helpers that shall work: those named, or else those the daemon serves.
+/// The helpers that shall work: those named, or else those the daemon serves, or without a daemon those it would serve.
 fn wanted(facts: &Facts) -> Vec<&str> {
-    let served = facts.daemon.iter().flat_map(|status| status.helpers.iter().map(|helper| helper.name.as_str()));
-    if facts.wanted.is_empty() { served.collect() } else { facts.wanted.iter().map(String::as_str).collect() }
+    match &facts.daemon {
+        _ if !facts.wanted.is_empty() => facts.wanted.iter().map(String::as_str).collect(),
+        Ok(status) => status.helpers.iter().map(|helper| helper.name.as_str()).collect(),
+        Err(_) => facts.configured.iter().map(String::as_str).collect(),
+    }
 }
 
 fn registered(facts: &Facts) -> &[Helper] {
@@ -119,30 +122,38 @@ fn first_number(text: &str, field: &str) -> Option<u32> {
 pub fn names_taken(facts: &Facts) -> Vec<Finding> {
     const CHECK: &str = "name";
     let mut findings = Vec::new();
-    for name in &facts.in_kernel {
+    for (name, &own) in &facts.in_kernel {
         let module = format!("nf_conntrack_{}", name.replace('-', "_"));
+        let (how, remedy) = way_out(name, &module, own);
         let registered = registered(facts).iter().any(|helper| helper.name == *name);
         if wanted(facts).contains(&name.as_str()) && !registered {
-            findings.push(Finding::fail(
-                CHECK,
-                format!("the kernel's own helper has the name {name} ({module} is loaded)"),
-                format!(
-                    "remove the rules that use it, then modprobe -r nf_nat_{0} {module}, and keep it out: blacklist {module}",
-                    name.replace('-', "_")
-                ),
-            ));
+            findings.push(Finding::fail(CHECK, format!("the kernel's own helper has the name {name} ({how})"), remedy));
         } else if registered {
-            findings.push(Finding::warn(
-                CHECK,
-                format!("{name} is registered beside the kernel's own ({module}): which one a rule finds is chance"),
-                format!("modprobe -r {module}"),
-            ));
+            let what = format!("{name} is registered beside the kernel's own ({how}): which one a rule finds is chance");
+            findings.push(Finding::warn(CHECK, what, remedy));
         }
     }
     if findings.is_empty() && !wanted(facts).is_empty() {
         findings.push(Finding::ok(CHECK, "no name that is wanted is taken by a helper inside the kernel"));
     }
     findings
+}
+
+/// How the kernel has its own helper, and how to be rid of it.
+fn way_out(name: &str, module: &str, own: Own) -> (String, String) {
+    match own {
+        Own::Module => (
+            format!("{module} is loaded"),
+            format!(
+                "remove the rules that use it, then modprobe -r nf_nat_{} {module}, and keep it out: blacklist {module}",
+                name.replace('-', "_")
+            ),
+        ),
+        Own::BuiltIn => (
+            format!("{module} is built into it"),
+            format!("it cannot be removed: boot a kernel that has {module} as a module or not at all"),
+        ),
+    }
 }
 
 /// Whether the kernel sends to the daemon what the daemon serves: anybody with the privilege may change the registry.

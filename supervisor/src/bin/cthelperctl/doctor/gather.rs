@@ -12,7 +12,8 @@ use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 use nix::errno::Errno;
 
 use super::queues::{self, Queue};
-use super::{Facts, kernel, ruleset};
+use super::{Facts, Own, kernel, ruleset};
+use crate::configuration;
 use crate::control;
 use crate::exit::Failure;
 use crate::registry::Registry;
@@ -41,13 +42,14 @@ pub fn facts(wanted: Vec<String>, runtime_dir: &Path) -> Facts {
         glue: glue(queues.as_deref().unwrap_or_default()),
         expectations: expectations(),
         expect_max: number_in("/proc/sys/net/netfilter/nf_conntrack_expect_max"),
-        in_kernel: IN_KERNEL.into_iter().filter(|name| is_loaded(name)).map(str::to_owned).collect(),
+        in_kernel: IN_KERNEL.into_iter().filter_map(|name| Some((name.to_owned(), own(name)?))).collect(),
         queues,
         attached,
         rules_unknown,
         workers: workers(&daemon),
         daemon,
         wanted,
+        configured: configured(),
     }
 }
 
@@ -98,8 +100,18 @@ fn number_in(file: &str) -> Option<usize> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }
 
-fn is_loaded(helper: &str) -> bool {
-    Path::new("/sys/module").join(format!("nf_conntrack_{}", helper.replace('-', "_"))).is_dir()
+/// A built-in module has a folder in sysfs too, for its parameters, but no state: `param_sysfs_builtin` makes it,
+/// and only `mod_sysfs_setup` of a loaded one adds the state (Linux 6.1).
+fn own(helper: &str) -> Option<Own> {
+    let folder = Path::new("/sys/module").join(format!("nf_conntrack_{}", helper.replace('-', "_")));
+    let loaded = folder.join("initstate").exists() || folder.join("refcnt").exists();
+    folder.is_dir().then_some(if loaded { Own::Module } else { Own::BuiltIn })
+}
+
+/// The enabled helpers of the configuration; FTP if there is none that can be read.
+fn configured() -> Vec<String> {
+    let Ok(Some(config)) = configuration::standard() else { return vec!["ftp".to_owned()] };
+    config.helpers.into_values().filter(|helper| helper.enabled).map(|helper| helper.name).collect()
 }
 
 /// Without the file there is no queue subsystem, and so no queue.

@@ -47,13 +47,14 @@ fn healthy() -> Facts {
         glue: Ok(()),
         expectations: Ok(3),
         expect_max: Some(128),
-        in_kernel: BTreeSet::new(),
+        in_kernel: BTreeMap::new(),
         queues: Ok(queues::parse("6 31277 0 2 65531 0 0 812 1")),
         attached: BTreeSet::from(["ftp".to_owned()]),
         rules_unknown: None,
         daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Serving)] }),
         workers: BTreeMap::from([(77, CONFINED.to_owned())]),
         wanted: Vec::new(),
+        configured: vec!["ftp".to_owned()],
     }
 }
 
@@ -170,7 +171,7 @@ fn a_disabled_helper_needs_no_queue_but_is_told() {
 #[test]
 fn a_name_the_kernel_has_taken_fails_only_when_it_is_wanted() {
     let taken = |wanted: &[&str]| Facts {
-        in_kernel: BTreeSet::from(["netbios-ns".to_owned()]),
+        in_kernel: BTreeMap::from([("netbios-ns".to_owned(), Own::Module)]),
         wanted: wanted.iter().map(|&name| name.to_owned()).collect(),
         ..healthy()
     };
@@ -178,8 +179,26 @@ fn a_name_the_kernel_has_taken_fails_only_when_it_is_wanted() {
     let finding = only(checks::names_taken, &taken(&["netbios-ns"]));
     assert_eq!(finding.level, Level::Fail);
     assert!(finding.remedy.unwrap().contains("nf_conntrack_netbios_ns"));
-    let beside = Facts { in_kernel: BTreeSet::from(["ftp".to_owned()]), ..healthy() };
+    let beside = Facts { in_kernel: BTreeMap::from([("ftp".to_owned(), Own::Module)]), ..healthy() };
     assert_eq!(only(checks::names_taken, &beside).level, Level::Warn);
+}
+
+#[test]
+fn without_a_daemon_a_name_that_the_configuration_wants_is_found_taken() {
+    let down = |configured: &str, own| Facts {
+        daemon: Err(Failure::new(Exit::Unavailable, "no cthelperd here")),
+        registry: Ok(Vec::new()),
+        in_kernel: BTreeMap::from([("ftp".to_owned(), own)]),
+        configured: vec![configured.to_owned()],
+        ..healthy()
+    };
+    let finding = only(checks::names_taken, &down("ftp", Own::Module));
+    assert_eq!((finding.level, finding.what.contains("nf_conntrack_ftp is loaded")), (Level::Fail, true), "{finding:?}");
+    assert!(finding.remedy.unwrap().contains("modprobe -r nf_nat_ftp nf_conntrack_ftp"));
+    assert_eq!(only(checks::names_taken, &down("sip", Own::Module)).level, Level::Ok);
+    let built_in = only(checks::names_taken, &down("ftp", Own::BuiltIn));
+    assert_eq!((built_in.level, built_in.what.contains("is built into it")), (Level::Fail, true), "{built_in:?}");
+    assert!(!built_in.remedy.unwrap().contains("modprobe"));
 }
 
 #[test]

@@ -2,7 +2,7 @@ use super::*;
 
 fn wanted(helpers: &[&str]) -> Wanted {
     let helpers = helpers.iter().map(|&name| name.to_owned()).collect();
-    Wanted { helpers, ports: Vec::new(), protocol: None, family: None, output: false }
+    Wanted { helpers, ports: Vec::new(), protocol: None, family: None, output: false, config: None }
 }
 
 const NFT_FTP: &str = r#"# Attaches helpers to new connections. Each helper must be registered (cthelperd running) before this is loaded.
@@ -34,13 +34,13 @@ table inet cthelperd {
 
 #[test]
 fn nft_rules_for_both_families() {
-    assert_eq!(text(&Dialect::Nft(wanted(&["ftp"]))).unwrap(), NFT_FTP);
+    assert_eq!(nft::text(&plan(&wanted(&["ftp"]), None).unwrap()), NFT_FTP);
 }
 
 #[test]
 fn nft_rules_with_ports_one_family_and_output() {
     let wanted = Wanted { ports: vec![21, 2121], family: Some(Layer3::Inet6), output: true, ..wanted(&["ftp"]) };
-    let rules = text(&Dialect::Nft(wanted)).unwrap();
+    let rules = nft::text(&plan(&wanted, None).unwrap());
     let rule = "\t\tmeta nfproto ipv6 tcp dport { 21, 2121 } ct helper set \"helper-ftp-tcp-inet6\"\n";
     let chain = |hook| format!("\tchain {hook} {{\n\t\ttype filter hook {hook} priority -150; policy accept;\n{rule}\t}}\n");
     assert!(rules.ends_with(&format!("{}\n{}}}\n", chain("prerouting"), chain("output"))), "{rules}");
@@ -61,13 +61,13 @@ ip6tables -t raw -A PREROUTING -p tcp --dport 21 -j CT --helper ftp
 
 #[test]
 fn iptables_rules_for_both_families() {
-    assert_eq!(text(&Dialect::Iptables(wanted(&["ftp"]))).unwrap(), IPTABLES_FTP);
+    assert_eq!(iptables::text(&plan(&wanted(&["ftp"]), None).unwrap()), IPTABLES_FTP);
 }
 
 #[test]
 fn iptables_rules_for_two_helpers_with_output() {
     let wanted = Wanted { family: Some(Layer3::Inet), output: true, ..wanted(&["tftp", "rpc", "tftp"]) };
-    let rules = text(&Dialect::Iptables(wanted)).unwrap();
+    let rules = iptables::text(&plan(&wanted, None).unwrap());
     let commands: Vec<&str> = rules.lines().filter(|line| line.starts_with("iptables")).collect();
     let expected =
         ["udp --dport 69 -j CT --helper tftp", "tcp --dport 111 -j CT --helper rpc", "udp --dport 111 -j CT --helper rpc"];
@@ -81,7 +81,7 @@ fn iptables_rules_for_two_helpers_with_output() {
 #[test]
 fn a_protocol_narrows_a_helper_that_has_two() {
     let wanted = Wanted { protocol: Some(Protocol::Udp), ..wanted(&["rpc"]) };
-    let plan = plan(&wanted).unwrap();
+    let plan = plan(&wanted, None).unwrap();
     assert_eq!(plan.attachments, [Attachment { name: "rpc".to_owned(), l4: L4::Udp, ports: vec![111] }]);
 }
 
@@ -91,21 +91,40 @@ fn an_unknown_helper_needs_its_protocol_and_ports() {
     for incomplete in
         [mine.clone(), Wanted { protocol: Some(Protocol::Udp), ..mine.clone() }, Wanted { ports: vec![9], ..mine.clone() }]
     {
-        assert_eq!(plan(&incomplete).unwrap_err().exit, Exit::Usage);
+        assert_eq!(plan(&incomplete, None).unwrap_err().exit, Exit::Usage);
     }
     let complete = Wanted { protocol: Some(Protocol::Udp), ports: vec![9], ..mine };
-    assert_eq!(plan(&complete).unwrap().attachments, [Attachment { name: "mine".to_owned(), l4: L4::Udp, ports: vec![9] }]);
+    assert_eq!(plan(&complete, None).unwrap().attachments, [Attachment { name: "mine".to_owned(), l4: L4::Udp, ports: vec![9] }]);
 }
 
 #[test]
 fn a_name_that_could_leave_its_quotes_is_refused() {
     for name in ["", "a b", "x\"", "x;", "sixteen-letters-", "x\n", "$(x)"] {
-        assert_eq!(plan(&wanted(&[name])).unwrap_err().exit, Exit::Usage, "{name}");
+        assert_eq!(plan(&wanted(&[name]), None).unwrap_err().exit, Exit::Usage, "{name}");
     }
 }
 
 #[test]
 fn ports_for_several_helpers_are_refused() {
     let wanted = Wanted { ports: vec![9], ..wanted(&["ftp", "tftp"]) };
-    assert_eq!(plan(&wanted).unwrap_err().exit, Exit::Usage);
+    assert_eq!(plan(&wanted, None).unwrap_err().exit, Exit::Usage);
+}
+
+#[test]
+fn ports_are_those_of_the_command_line_or_of_the_configuration_or_the_protocols_own() {
+    let config = Config::parse("[helper.ftp]\nports = [21, 2121]\n[helper.tftp]\n[helper.mine]\nports = [9]", "c.toml").unwrap();
+    let ports = |wanted: &Wanted| plan(wanted, Some(&config)).map(|plan| plan.attachments[0].ports.clone());
+    assert_eq!(ports(&wanted(&["ftp"])), Ok(vec![21, 2121]));
+    assert_eq!(ports(&Wanted { ports: vec![8021], ..wanted(&["ftp"]) }), Ok(vec![8021]));
+    assert_eq!(ports(&wanted(&["tftp"])), Ok(vec![69]));
+    assert_eq!(ports(&wanted(&["sip"])), Ok(vec![5060]));
+    assert_eq!(ports(&Wanted { protocol: Some(Protocol::Udp), ..wanted(&["mine"]) }), Ok(vec![9]));
+    assert_eq!(ports(&wanted(&["mine"])).unwrap_err().exit, Exit::Usage);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_said_so() {
+    let missing = Wanted { config: Some("/nowhere/c.toml".into()), ..wanted(&["ftp"]) };
+    let failure = text(&Dialect::Nft(missing)).unwrap_err();
+    assert_eq!((failure.exit, failure.words.starts_with("/nowhere/c.toml: ")), (Exit::Config, true), "{failure:?}");
 }
