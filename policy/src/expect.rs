@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use cthelper_proto::ipc::{Expect, Rule, Source};
 use cthelper_proto::manifest::{Class, Scope};
-use cthelper_proto::types::{Dir, Flow, FlowId, L4};
+use cthelper_proto::types::{Dir, Flow};
 
 use crate::limits::{Limits, Rate};
 
@@ -88,8 +88,11 @@ fn candidate(announced: u16, seed: u64, n: u16) -> u16 {
 /// The first [`Rule`] it breaks; the packet passes without the expectation.
 pub fn judge(rules: &Rules, class: Option<&Class>, flow: &Flow, dir: Dir, expect: &Expect) -> Result<Permit, Rule> {
     let class = class.ok_or(Rule::BadClass)?;
-    if L4::from_number(expect.proto).is_none() {
+    if expect.proto != class.l4.number() {
         return Err(Rule::BadProtocol);
+    }
+    if expect.permanent && !class.may_stay {
+        return Err(Rule::BadClass);
     }
     let src = source(class.scope, flow, dir, expect.src)?;
     let (dst, own) = destination(rules, flow, dir, expect.dst)?;
@@ -188,13 +191,7 @@ impl Judge {
         &self.rules
     }
 
-    /// New rules from the operator; what flows have used up stays used up.
-    pub fn set_rules(&mut self, rules: Rules) {
-        self.limits.set_rate(rules.rate);
-        self.rules = rules;
-    }
-
-    /// Judges an announcement; each costs its flow a token, refused or not, so that refusals cannot flood the audit log.
+    /// Judges an announcement; each costs its flow a token, refused or not.
     ///
     /// # Errors
     /// The first [`Rule`] it breaks.
@@ -206,11 +203,6 @@ impl Judge {
             return Err(Rule::Rate);
         }
         judge(&self.rules, said.class, said.flow, said.dir, said.expect)
-    }
-
-    /// The connection is gone.
-    pub fn forget(&mut self, flow: FlowId) {
-        self.limits.forget(flow);
     }
 }
 

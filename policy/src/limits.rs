@@ -72,25 +72,14 @@ impl Limits {
         Self { rate, young: HashMap::new(), old: HashMap::new() }
     }
 
-    /// Another rate from now on.
-    pub fn set_rate(&mut self, rate: Rate) {
-        self.rate = rate;
-    }
-
     /// Takes one of the flow's tokens; false when it has none left.
     pub fn take(&mut self, flow: FlowId, now: Instant) -> bool {
         let rate = self.rate;
         self.account(flow, now).take(rate, now)
     }
 
-    /// The flow is gone.
-    pub fn forget(&mut self, flow: FlowId) {
-        self.young.remove(&flow);
-        self.old.remove(&flow);
-    }
-
-    /// Accounts held, for status.
-    pub fn flows(&self) -> usize {
+    #[cfg(test)]
+    fn flows(&self) -> usize {
         self.young.len() + self.old.len()
     }
 
@@ -159,15 +148,6 @@ mod tests {
                 assert!(!limits.take(busy, now), "its empty bucket is remembered");
             }
         }
-    }
-
-    #[test]
-    fn forgotten_flow_starts_anew() {
-        let (now, flow) = (Instant::now(), FlowId(1));
-        let mut limits = Limits::new(RATE);
-        assert!((0..3).all(|_| limits.take(flow, now)));
-        limits.forget(flow);
-        assert!(limits.take(flow, now));
     }
 
     proptest! {

@@ -187,7 +187,7 @@ impl fmt::Display for Profile {
 
 #[cfg(test)]
 mod tests {
-    use crate::profiles::{ALL, LAUNCH, WORKER};
+    use crate::profiles::{ALL, LAUNCHER, WORKER};
 
     #[test]
     fn every_line_has_a_reason_that_fits_on_it() {
@@ -238,7 +238,7 @@ mod tests {
             "open_by_handle_at",
             "memfd_create",
         ];
-        for profile in [&LAUNCH, &WORKER] {
+        for profile in [&LAUNCHER, &WORKER] {
             let found = profile.all_syscalls().find(|call| never.contains(&call.name()));
             assert!(found.is_none(), "{}: {found:?}", profile.role);
         }

@@ -71,11 +71,6 @@ impl Restart {
         Next::Restart(self.delay())
     }
 
-    /// Ends counted in the window that ended with the last one.
-    pub fn recent(&self) -> usize {
-        self.ends.len()
-    }
-
     /// The operator closes the circuit: a new series begins.
     pub fn reset(&mut self) {
         self.ends.clear();
@@ -120,11 +115,6 @@ impl Blame {
     /// Whether the flow's packets pass without the helper.
     pub fn is_left_alone(&self, flow: FlowId) -> bool {
         self.flows.get(&flow).is_some_and(|(times, _)| *times >= Self::LIMIT)
-    }
-
-    /// The connection is gone; its id may come back as another's.
-    pub fn forget(&mut self, flow: FlowId) {
-        self.flows.remove(&flow);
     }
 }
 
@@ -204,8 +194,6 @@ mod tests {
         assert!(blame.blame(FlowId(1)));
         assert!(blame.is_left_alone(FlowId(1)));
         assert!(!blame.is_left_alone(FlowId(2)));
-        blame.forget(FlowId(1));
-        assert!(!blame.is_left_alone(FlowId(1)));
     }
 
     #[test]

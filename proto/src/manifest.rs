@@ -39,12 +39,30 @@ pub struct Class {
     pub expect_max: u8,
     /// How long the kernel waits for the expected connection, seconds.
     pub timeout_secs: u32,
+    /// Protocol of the expected connection.
+    pub l4: L4,
+    /// Whether an expectation of it may outlive its first connection.
+    pub may_stay: bool,
 }
 
 impl Class {
-    /// A class; `timeout` is cut to whole seconds.
+    /// A class of TCP connections, each of which uses its expectation up.
     pub const fn new(name: &'static str, scope: Scope, expect_max: u8, timeout_secs: u32) -> Self {
-        Self { name: Cow::Borrowed(name), scope, expect_max, timeout_secs }
+        Self { name: Cow::Borrowed(name), scope, expect_max, timeout_secs, l4: L4::Tcp, may_stay: false }
+    }
+
+    /// The same for UDP.
+    #[must_use]
+    pub const fn udp(mut self) -> Self {
+        self.l4 = L4::Udp;
+        self
+    }
+
+    /// The same, with expectations that may stay until their timeout.
+    #[must_use]
+    pub const fn staying(mut self) -> Self {
+        self.may_stay = true;
+        self
     }
 
     /// The timeout as a duration.

@@ -2,15 +2,18 @@
 //!
 //! 1. the host's lock — the kernel's registry is global to the machine, two supervisors would undo each other's work
 //! 2. the runtime folder and `control.sock` — while we may still create them, and before anything serves
-//! 3. capabilities down — before there is a thread that could keep the old ones
-//! 4. audit log, lanes — each lane starts a worker, has it verified, binds and configures its queue, and only then registers and
+//! 3. helpers of the configuration that an earlier life left enabled are disabled: nobody is at their queues, and new connections of
+//!    theirs are not confirmed until somebody is
+//! 4. capabilities down — before there is a thread that could keep the old ones
+//! 5. signals — from here on SIGTERM is an orderly stop — audit log, lanes — each lane starts a worker, has it verified, binds and configures its queue, and only then registers and
 //!    enables the helper: an enabled helper whose queue nobody holds leaves new connections unconfirmed
-//! 5. ready
+//! 6. ready
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::thread::{Builder, JoinHandle};
 
@@ -25,7 +28,8 @@ use tokio::sync::mpsc;
 use crate::audit::Audit;
 use crate::control::{self, Over};
 use crate::kernel::Fault;
-use crate::kernel::netfilter::Netfilter;
+use crate::kernel::netfilter::socket::Nfnl;
+use crate::kernel::netfilter::{Netfilter, registry};
 use crate::lane::{Ended, Handle, Lane, Setup};
 use crate::quarantine::Quarantine;
 use crate::spawn::{Identity, Recipe, worker_binary};
@@ -98,10 +102,12 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         let recipe = Recipe::new(&config.name, worker, identity);
         setups.push(Setup { config: config.clone(), recipe, restart: Policy::default() });
     }
+    disarm(options.config.helpers.keys());
     let keep: Vec<_> = SUPERVISOR.caps.iter().map(|keep| keep.cap).collect();
     cthelper_policy::confine::supervisor(&keep).map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
     let (audit, writer) = Audit::open(options.audit_log.as_deref()).map_err(system("open the audit log"))?;
     let served = serve(setups, socket, &audit, options);
+    let _ = fs::remove_file(options.runtime_dir.join("control.sock"));
     audit.write(Event::Stopped);
     drop(audit);
     writer.finish();
@@ -110,6 +116,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
 fn serve(setups: Vec<Setup>, socket: std::os::unix::net::UnixListener, audit: &Audit, options: &Options) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start the control side"))?;
+    let signals = runtime.block_on(async { control::Signals::listen() }).map_err(system("listen for signals"))?;
     let (over, ends) = mpsc::unbounded_channel();
     let mut lanes: Vec<Running> = Vec::new();
     for setup in setups {
@@ -125,7 +132,7 @@ fn serve(setups: Vec<Setup>, socket: std::os::unix::net::UnixListener, audit: &A
     drop(over);
     audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
-    let ends = runtime.block_on(control::serve(socket, handles, ends)).map_err(system("serve control.sock"))?;
+    let ends = runtime.block_on(control::serve(socket, signals, handles, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
     }
@@ -147,7 +154,11 @@ impl Running {
         let helper = setup.config.name.clone();
         let (report, first) = std::sync::mpsc::channel();
         let thread = Builder::new().name(format!("lane-{helper}")).spawn(move || {
-            let ended = run_lane(setup, audit, quarantine, |handle| drop(report.send(Ok(handle))));
+            let lane = || run_lane(setup, audit, quarantine, |handle| drop(report.send(Ok(handle))));
+            let ended = catch_unwind(AssertUnwindSafe(lane)).unwrap_or_else(|_| {
+                disarm([&helper]);
+                Ended::Fault(Fault::new("a bug: the lane panicked", Errno::ENOTRECOVERABLE))
+            });
             if let Some(failure) = failure(&helper, &ended) {
                 tracing::error!(%helper, %failure, "the lane is over");
                 let _ = report.send(Err(failure));
@@ -166,6 +177,16 @@ impl Running {
     fn stop(self) {
         self.handle.order(crate::lane::Command::Stop);
         let _ = self.thread.join();
+    }
+}
+
+/// Best effort: where it fails, so does the start of the lane, which says why.
+fn disarm<'a>(helpers: impl IntoIterator<Item = &'a String>) {
+    let Ok(mut socket) = Nfnl::open() else { return };
+    for helper in helpers {
+        if registry::refuse_if_served(&mut socket, helper).is_ok() {
+            let _ = registry::disarm(&mut socket, helper);
+        }
     }
 }
 

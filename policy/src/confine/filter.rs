@@ -56,7 +56,7 @@ mod tests {
     use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS};
 
     use super::*;
-    use crate::profiles::{LAUNCH, WORKER};
+    use crate::profiles::{LAUNCHER, WORKER};
 
     /// `struct seccomp_data` of a native call, as 32-bit words (little-endian).
     fn data(nr: i64, args: [u64; 6]) -> Vec<u32> {
@@ -110,12 +110,12 @@ mod tests {
     #[test]
     fn filters_are_far_below_the_kernels_limit_of_4096_instructions() {
         assert!(compile(&WORKER).unwrap().len() < 250);
-        assert!(compile(&LAUNCH).unwrap().len() < 400);
+        assert!(compile(&LAUNCHER).unwrap().len() < 400);
     }
 
     #[test]
     fn exactly_the_tables_calls_are_allowed() {
-        for profile in [&WORKER, &LAUNCH] {
+        for profile in [&WORKER, &LAUNCHER] {
             let program = compile(profile).unwrap();
             for nr in 0..600 {
                 let lines: Vec<_> = profile.all_syscalls().filter(|call| call.nr == nr).collect();
@@ -159,9 +159,9 @@ mod tests {
         let sigaction = |signal: i32| allowed(&WORKER, libc::SYS_rt_sigaction, [signal as u64, 0, 0, 8, 0, 0]);
         assert!(sigaction(libc::SIGABRT));
         assert!(![libc::SIGSEGV, libc::SIGBUS, libc::SIGSYS].into_iter().any(sigaction));
-        assert!(allowed(&LAUNCH, libc::SYS_rt_sigaction, [libc::SIGPIPE as u64, 0, 0, 8, 0, 0]));
+        assert!(allowed(&LAUNCHER, libc::SYS_rt_sigaction, [libc::SIGPIPE as u64, 0, 0, 8, 0, 0]));
 
-        let prctl = |option: i32| allowed(&LAUNCH, libc::SYS_prctl, [option as u64, 1, 0, 0, 0, 0]);
+        let prctl = |option: i32| allowed(&LAUNCHER, libc::SYS_prctl, [option as u64, 1, 0, 0, 0, 0]);
         assert!(prctl(libc::PR_SET_NO_NEW_PRIVS) && prctl(libc::PR_SET_DUMPABLE));
         assert!(!prctl(libc::PR_SET_PDEATHSIG) && !prctl(libc::PR_SET_SECCOMP));
     }

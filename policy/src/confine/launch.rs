@@ -15,7 +15,7 @@ use nix::unistd::{self, AccessFlags, Gid, Uid};
 
 use super::supervisor::drop_bounding;
 use super::{ConfineError, While, filter, ruleset};
-use crate::profiles::LAUNCH;
+use crate::profiles::LAUNCHER;
 
 /// Whom and what to launch.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +75,8 @@ pub fn launch(launch: &Launch<'_>) -> Result<Caged, ConfineError> {
     }
     prctl::set_no_new_privs().doing("set no_new_privs")?;
     prctl::set_dumpable(false).doing("become undumpable")?;
-    let landlock = ruleset::apply(&LAUNCH, Some(&program))?;
-    filter::apply(&LAUNCH)?;
+    let landlock = ruleset::apply(&LAUNCHER, Some(&program))?;
+    filter::apply(&LAUNCHER)?;
     Ok(Caged { launched: Launched { landlock, own_network }, program, _file: file })
 }
 
@@ -164,7 +164,7 @@ fn drop_privileges(launch: &Launch<'_>, identity: Identity) -> Result<(), Confin
 }
 
 fn set_limits() -> Result<(), ConfineError> {
-    LAUNCH.limits.iter().try_for_each(|limit| lower(limit.resource, limit.value).doing("set the resource limits"))
+    LAUNCHER.limits.iter().try_for_each(|limit| lower(limit.resource, limit.value).doing("set the resource limits"))
 }
 
 /// Sets soft and hard limit; one that is lower already stays.

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use cthelper_proto::types::Tuple;
+use cthelper_proto::types::{FlowId, Tuple};
 use proptest::prelude::*;
 
 use super::*;
@@ -143,11 +143,22 @@ fn privileged_ports_need_permission_and_port_0_never_gets_it() {
 }
 
 #[test]
-fn only_tcp_and_udp_are_opened() {
-    for (proto, good) in [(6, true), (17, true), (0, false), (1, false), (47, false), (255, false)] {
-        let judged = judged(&plain(), Dir::Reply, &Expect { proto, ..to(SERVER, 2000) });
-        assert_eq!(judged.err(), (!good).then_some(Rule::BadProtocol), "{proto}");
+fn a_class_opens_its_own_protocol_only() {
+    for (class, own) in [(data(), 6), (data().udp(), 17)] {
+        for proto in [6, 17, 0, 1, 47, 255] {
+            let judged = judge(&Rules::default(), Some(&class), &plain(), Dir::Reply, &Expect { proto, ..to(SERVER, 2000) });
+            assert_eq!(judged.err(), (proto != own).then_some(Rule::BadProtocol), "{proto}");
+        }
     }
+}
+
+#[test]
+fn an_expectation_stays_in_a_class_that_says_so_only() {
+    let staying = Expect { permanent: true, ..to(SERVER, 2000) };
+    assert_eq!(judged(&plain(), Dir::Reply, &staying), Err(Rule::BadClass));
+    assert!(
+        judge(&Rules::default(), Some(&data().staying()), &plain(), Dir::Reply, &staying).is_ok_and(|permit| permit.permanent)
+    );
 }
 
 #[test]
@@ -159,7 +170,7 @@ fn unknown_class_is_refused() {
 fn anyone_may_connect_in_a_class_that_says_so_only() {
     let anyone = Expect { src: Source::Anyone, permanent: true, ..to(CLIENT, 2000) };
     assert_eq!(judged(&plain(), Dir::Orig, &anyone), Err(Rule::BadClass));
-    let answers = Class::new("answers", Scope::AnyToEnd, 8, 16);
+    let answers = Class::new("answers", Scope::AnyToEnd, 8, 16).staying();
     let granted = judge(&Rules::default(), Some(&answers), &plain(), Dir::Orig, &anyone).unwrap();
     assert_eq!((granted.src, granted.dst, granted.permanent), (None, ip(CLIENT), true));
     let third = judge(&Rules::default(), Some(&answers), &plain(), Dir::Orig, &Expect { dst: ip(SERVER), ..anyone });

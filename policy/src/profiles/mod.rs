@@ -1,17 +1,17 @@
 //! The tables of the roles.
 
-mod launch;
+mod launcher;
 mod supervisor;
 mod worker;
 
-pub use launch::LAUNCH;
+pub use launcher::LAUNCHER;
 pub use supervisor::SUPERVISOR;
 pub use worker::WORKER;
 
 use crate::profile::Profile;
 
 /// Every role with a table, in the order they start.
-pub const ALL: &[&Profile] = &[&SUPERVISOR, &LAUNCH, &WORKER];
+pub const ALL: &[&Profile] = &[&SUPERVISOR, &LAUNCHER, &WORKER];
 
 /// The role of this name.
 pub fn by_name(role: &str) -> Option<&'static Profile> {

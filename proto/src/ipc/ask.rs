@@ -173,9 +173,9 @@ rules! {
     BadAddress = "bad-address",
     /// Port 0, or below 1024 and not allowed by the operator.
     PrivilegedPort = "privileged-port",
-    /// The class is not in the manifest, or the source is wider than its scope.
+    /// The class is not in the manifest, or does not allow such a source or such a life.
     BadClass = "bad-class",
-    /// Protocol other than the ones a class may open (TCP, UDP).
+    /// Another protocol than the class's.
     BadProtocol = "bad-protocol",
     /// The flow announces faster than it may.
     Rate = "rate",

@@ -11,6 +11,9 @@ use crate::ipc::Edit;
 use crate::reader::Malformed;
 use crate::types::L4;
 
+/// Longest packet a verdict can carry, bytes: what fits into one netlink attribute.
+const MAX_PACKET: u16 = 65_531;
+
 /// What the edits did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Applied {
@@ -27,7 +30,7 @@ pub enum EditError {
     OutOfPayload,
     /// More than [`Edit::MAX`] edits.
     TooMany,
-    /// An edit puts more than [`Edit::MAX_PUT`] bytes, or the packet would be larger than 65535 bytes.
+    /// An edit puts more than [`Edit::MAX_PUT`] bytes, or the packet would be larger than a verdict can carry.
     TooLarge,
     /// The packet has no payload that could be edited; the text names what is in the way.
     NotEditable(Malformed),
@@ -55,7 +58,7 @@ pub fn apply(packet: &[u8], edits: &[Edit], out: &mut Vec<u8>) -> Result<Applied
     check(edits, parts.payload.len())?;
     let (cut, put) = edits.iter().fold((0, 0), |(cut, put), edit| (cut + usize::from(edit.cut), put + edit.put.len()));
     let len = dissected.ip.header_len() + dissected.ip.payload().len();
-    let total = u16::try_from(len - cut + put).map_err(|_| EditError::TooLarge)?;
+    let total = u16::try_from(len - cut + put).ok().filter(|total| *total <= MAX_PACKET).ok_or(EditError::TooLarge)?;
     out.reserve(usize::from(total));
     parts.write(total, edits, out);
     // Both are far below 2^31: at most 16 × 65535 and 16 × 512.
@@ -307,9 +310,9 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_may_grow_to_65535_bytes_and_no_further() {
-        let packet = ipv4(&[], 6, &tcp(&vec![b'x'; 65_535 - 52 - 1]));
-        assert_eq!(applied(&packet, &[edit(0, 0, b"y")]).unwrap().0.len(), 65_535);
+    fn a_packet_may_grow_to_what_a_verdict_carries_and_no_further() {
+        let packet = ipv4(&[], 6, &tcp(&vec![b'x'; 65_531 - 52 - 1]));
+        assert_eq!(applied(&packet, &[edit(0, 0, b"y")]).unwrap().0.len(), 65_531);
         assert_eq!(applied(&packet, &[edit(0, 0, b"yy")]), Err(EditError::TooLarge));
         assert!(applied(&packet, &[edit(0, 0, b"yy"), edit(7, 1, b"")]).is_ok());
     }

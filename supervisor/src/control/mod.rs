@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cthelper_proto::ctl::{HelperStatus, Reply, Request, Status};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::lane::{Command, Ended, Handle};
@@ -23,24 +23,40 @@ pub struct Over {
     pub ended: Ended,
 }
 
+/// The signals we obey; caught from the moment this exists.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    /// Needs the runtime.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
 /// Serves the operator until a signal ends it or every lane is over; tells the lanes to stop and waits for them.
 pub async fn serve(
     socket: std::os::unix::net::UnixListener,
+    mut signals: Signals,
     lanes: Vec<Handle>,
     mut over: mpsc::UnboundedReceiver<Over>,
 ) -> std::io::Result<Vec<Over>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut reload = signal(SignalKind::hangup())?;
     let listener = socket::listen(socket, lanes.clone())?;
     let mut running = lanes.len();
     let mut ends = Vec::new();
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     while running > 0 {
         tokio::select! {
-            _ = terminate.recv() => stop(&lanes),
-            _ = interrupt.recv() => stop(&lanes),
-            _ = reload.recv() => tracing::warn!("reload: not available in this version; restart the service, connections go on"),
+            _ = signals.terminate.recv() => stop(&lanes),
+            _ = signals.interrupt.recv() => stop(&lanes),
+            _ = signals.reload.recv() => tracing::warn!("reload: not available in this version; restart the service, connections go on"),
             Some(end) = over.recv() => {
                 running -= 1;
                 ends.push(end);

@@ -1,4 +1,4 @@
-//! Step 2: the worker wants an expectation. Policy judges, the kernel is asked, the worker hears what was granted.
+//! Step 3: the worker wants an expectation. Policy judges, the kernel is asked, the worker hears what was granted.
 
 use std::os::fd::AsRawFd;
 use std::time::Instant;
@@ -77,6 +77,7 @@ impl<K: Kernel> Lane<K> {
                 Ok(Answer::Granted(grant))
             }
             Err(rule) => {
+                self.flows.went_plain(held, now);
                 let master = Master::from(&held.flow.orig);
                 self.refuse(rule, master, Some(expect));
                 Ok(Answer::Refused(rule))
@@ -101,6 +102,9 @@ impl<K: Kernel> Lane<K> {
     /// Counts and audits a refusal.
     pub(super) fn refuse(&mut self, rule: Rule, master: Master, expect: Option<&Expect>) {
         self.counters.refused(rule);
+        if !self.refusals.take(super::AUDITED, Instant::now()) {
+            return;
+        }
         self.audit.write(Event::ExpectationRefused {
             helper: self.setup.name().to_owned(),
             rule: rule.name().to_owned(),

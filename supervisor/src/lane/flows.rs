@@ -34,6 +34,8 @@ struct Entry {
     newest: Option<(State, u64)>,
     grants: Vec<Given>,
     resent: VecDeque<(Dir, u32, u8)>,
+    /// Per direction, the end of the last segment that went on as it came although it may hold an announcement.
+    plain_to: [Option<u32>; 2],
 }
 
 /// The connections of one lane.
@@ -102,6 +104,21 @@ impl Flows {
         Some((given.expect, given.grant, given.dir))
     }
 
+    /// This segment goes on as it came, whatever may be in it.
+    pub(super) fn went_plain(&mut self, held: &Held, now: Instant) {
+        let (Some(segment), Ok(length)) = (held.tcp, u32::try_from(held.payload.len())) else { return };
+        let end = segment.seq.wrapping_add(length);
+        if let Some(plain_to) = self.entry(&held.flow, now).plain_to.get_mut(held.info.dir().index()) {
+            *plain_to = Some(plain_to.filter(|before| is_before(end, *before)).unwrap_or(end));
+        }
+    }
+
+    /// Whether the segment, or its beginning, has gone on as it came before.
+    pub(super) fn has_gone_plain(&self, held: &Held) -> bool {
+        let plain_to = self.entries.get(&key(&held.flow)).and_then(|entry| entry.plain_to.get(held.info.dir().index()).copied());
+        plain_to.flatten().zip(held.tcp).is_some_and(|(plain_to, segment)| is_before(segment.seq, plain_to))
+    }
+
     /// Whether TCP may be made to repeat this segment once more.
     pub(super) fn may_resend(&mut self, held: &Held, now: Instant) -> bool {
         let (dir, Some(segment)) = (held.info.dir(), held.tcp) else { return false };
@@ -124,6 +141,7 @@ impl Flows {
             newest: None,
             grants: Vec::new(),
             resent: VecDeque::new(),
+            plain_to: [None; 2],
         });
         entry.touched = now;
         entry
@@ -140,6 +158,11 @@ impl Flows {
 
 fn key(flow: &Flow) -> (FlowId, Tuple) {
     (flow.id, flow.orig)
+}
+
+/// Whether `a` comes before `b`, modulo 2³².
+fn is_before(a: u32, b: u32) -> bool {
+    b.wrapping_sub(a).wrapping_sub(1) < 1 << 31
 }
 
 /// Whether the segment `start..start + length` (modulo 2³²) holds the byte `seq`, or begins where the other did.

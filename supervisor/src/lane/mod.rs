@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use cthelper_policy::config::HelperConfig;
 use cthelper_policy::expect::Judge;
+use cthelper_policy::limits::{Bucket, Rate};
 use cthelper_policy::restart::{Blame, Policy, Restart};
 use cthelper_proto::ctl::LaneState;
 use cthelper_proto::manifest::Manifest;
@@ -49,6 +50,10 @@ use worker::Stop;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// How long packets wait in the kernel for the next worker before they pass without the helper.
 const HOLD: Duration = Duration::from_millis(1500);
+
+/// Refusals that go into the audit log: 64 at once, then 4 a second. A stranger may cause them, and must not fill a disk with them, nor
+/// crowd out the record of a crash.
+const AUDITED: Rate = Rate { burst: 64, per_second: 4 };
 
 /// What a lane is set up with.
 #[derive(Clone, Debug)]
@@ -106,8 +111,12 @@ pub struct Lane<K> {
     generation: u64,
     state: LaneState,
     started: bool,
+    /// What the kernel was told last: whether it sends packets at all.
+    enabled: bool,
     stopping: bool,
     drained: bool,
+    /// The last flush failed and is to be tried again soon.
+    unflushed: bool,
     next_spawn: Option<Instant>,
     down_since: Instant,
     tickets: Tickets,
@@ -118,6 +127,8 @@ pub struct Lane<K> {
     blame: Blame,
     counters: Counters,
     granted: u32,
+    /// Refusals that may be audited; all are counted.
+    refusals: Bucket,
     edited: Vec<u8>,
 }
 
@@ -142,6 +153,8 @@ impl<K: Kernel> Lane<K> {
             generation: 0,
             state: LaneState::Restarting,
             started: false,
+            enabled: false,
+            unflushed: false,
             stopping: false,
             drained: false,
             next_spawn: Some(now),
@@ -152,6 +165,7 @@ impl<K: Kernel> Lane<K> {
             blame: Blame::default(),
             counters: Counters::default(),
             granted: 0,
+            refusals: Bucket::full(AUDITED, now),
             edited: Vec::new(),
         };
         Ok((lane, handle))
@@ -164,14 +178,14 @@ impl<K: Kernel> Lane<K> {
             // An enabled helper without a listener is worse than none: new connections would not be confirmed.
             let _ = self.kernel.enable(false);
         }
+        if let Some(session) = self.session.take() {
+            session.dismiss();
+        }
         ended
     }
 
     /// What has been counted, and the kernel side, when the lane is over.
-    pub fn into_parts(mut self) -> (K, Figures) {
-        if let Some(session) = self.session.take() {
-            session.dismiss();
-        }
+    pub fn into_parts(self) -> (K, Figures) {
         let figures = Figures {
             refused: self.counters.refused.values().sum(),
             malformed: self.counters.malformed.values().sum(),
@@ -228,10 +242,19 @@ impl<K: Kernel> Lane<K> {
         }
         self.send_packets()?;
         self.check_deadlines()?;
-        if let Err(fault) = self.kernel.flush() {
+        let flushed = self.kernel.flush();
+        self.unflushed = flushed.is_err();
+        if let Err(fault) = flushed {
             self.counters.trouble("flush");
             tracing::warn!(helper = %self.setup.name(), %fault, "verdicts could not be sent");
         }
+        Ok(())
+    }
+
+    /// Tells the kernel whether to send packets, and remembers what it was told.
+    fn set_enabled(&mut self, enabled: bool) -> Result<(), Fault> {
+        self.kernel.enable(enabled)?;
+        self.enabled = enabled;
         Ok(())
     }
 
@@ -251,20 +274,12 @@ impl<K: Kernel> Lane<K> {
     /// Takes packets in. Without a worker, and past the time worth waiting for one, they pass without the helper.
     fn take_packets(&mut self) -> Result<(), Fault> {
         let helped = self.is_serving() || self.is_holding(Instant::now());
-        match self.intake(helped) {
-            Ok(received) => {
-                if received.drained {
-                    self.flows.queue_drained();
-                    self.drained |= self.stopping;
-                }
-                self.drained |= received.ended;
-                Ok(())
-            }
-            Err(Fault { errno: Errno::ENOBUFS, .. }) => {
-                self.counters.trouble("enobufs");
-                Ok(())
-            }
-            Err(fault) => Err(fault),
+        let received = self.intake(helped)?;
+        if received.drained {
+            self.flows.queue_drained();
+            self.drained |= self.stopping;
         }
+        self.drained |= received.ended;
+        Ok(())
     }
 }

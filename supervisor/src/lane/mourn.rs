@@ -71,7 +71,11 @@ impl<K: Kernel> Lane<K> {
         let now = Instant::now();
         let shaking_hands =
             self.session.as_ref().is_some_and(|session| session.phase != Phase::Serving && now > session.since + HANDSHAKE);
-        if shaking_hands || self.tickets.next_deadline().is_some_and(|deadline| now > deadline) {
+        let overdue = |lane: &Self| lane.tickets.next_deadline().is_some_and(|deadline| now > deadline);
+        if overdue(self) {
+            self.read_last_verdicts(); // it may be us who were late
+        }
+        if shaking_hands || overdue(self) {
             self.worker_ended(&Cause::Silent)?;
         }
         if !self.is_serving() && self.started && (self.state != LaneState::Restarting || now > self.down_since + HOLD) {
@@ -83,21 +87,23 @@ impl<K: Kernel> Lane<K> {
     /// Buries the worker, gives its packet in hand back unmodified, keeps the others for the next, and records all of it.
     pub(super) fn worker_ended(&mut self, cause: &Cause) -> Result<(), Ended> {
         self.read_log();
-        if matches!(cause, Cause::Hangup) {
+        if matches!(cause, Cause::Hangup | Cause::Replaced) {
             self.read_last_verdicts();
         }
         let Some(mut session) = self.session.take() else { return Ok(()) };
         let now = Instant::now();
         let in_flight = self.tickets.in_flight();
-        let status = match cause {
+        let own_end = match cause {
             Cause::Hangup => session.spawned.ended(LAST_BREATH),
             Cause::Silent | Cause::OutOfTurn(_) | Cause::Replaced => None,
         };
         let (pid, generation, landed) = (session.spawned.pid(), session.generation, session.phase == Phase::Serving);
         let Session { spawned, log, since, packets, .. } = session;
-        let status = status.or_else(|| spawned.bury());
+        if own_end.is_none() {
+            spawned.bury();
+        }
         if !self.started {
-            return Err(Ended::NotStarted(format!("the first worker {}: {}", describe(cause, status), log.escaped())));
+            return Err(Ended::NotStarted(format!("the first worker {}: {}", describe(cause, own_end), log.escaped())));
         }
         let in_hand = match cause {
             Cause::Replaced => None,
@@ -108,7 +114,7 @@ impl<K: Kernel> Lane<K> {
             helper: self.setup.name().to_owned(),
             pid,
             generation,
-            cause: describe(cause, status),
+            cause: describe(cause, own_end),
             uptime: now.saturating_duration_since(since).as_secs_f64(),
             packets,
             in_flight,
@@ -125,7 +131,7 @@ impl<K: Kernel> Lane<K> {
         self.counters.restarts += 1;
         let decision = match cause {
             Cause::Replaced => self.again(Duration::ZERO, now),
-            _ => self.after_exit(exit(cause, status), now),
+            _ => self.after_exit(exit(cause, own_end), now),
         };
         self.record(cause, Crash { decision, ..crash });
         Ok(())
@@ -135,6 +141,7 @@ impl<K: Kernel> Lane<K> {
     /// left alone from now on, all that waits passes, in order and before what comes later.
     fn let_go(&mut self, held: Held) {
         self.quarantine.keep(self.setup.name(), &held.packet);
+        self.flows.went_plain(&held, Instant::now());
         self.release(&held, Release::Accept);
         if self.blame.blame(held.flow.id) {
             tracing::warn!(helper = %self.setup.name(), flow = ?held.flow.orig, "this flow ends workers; it is left alone from now on");
@@ -158,7 +165,9 @@ impl<K: Kernel> Lane<K> {
     }
 
     fn again(&mut self, delay: Duration, now: Instant) -> String {
-        self.state = LaneState::Restarting;
+        if self.enabled {
+            self.state = LaneState::Restarting;
+        }
         self.next_spawn = Some(now + delay);
         format!("restart after {} ms", delay.as_millis())
     }
@@ -167,7 +176,7 @@ impl<K: Kernel> Lane<K> {
     fn open_circuit(&mut self, reason: &str) {
         self.state = LaneState::Tripped;
         self.next_spawn = None;
-        if let Err(fault) = self.kernel.enable(false) {
+        if let Err(fault) = self.set_enabled(false) {
             tracing::error!(helper = %self.setup.name(), %fault, "the helper could not be disabled; its packets pass without it");
         }
         self.pass_waiting();
@@ -179,6 +188,7 @@ impl<K: Kernel> Lane<K> {
     pub(super) fn pass_waiting(&mut self) {
         let waiting: Vec<Held> = self.tickets.drain_waiting().collect();
         for held in waiting {
+            self.flows.went_plain(&held, Instant::now());
             self.release(&held, Release::Accept);
             self.tickets.recycle(held);
         }

@@ -65,11 +65,11 @@ impl<K: Kernel> Lane<K> {
                     drop(answer.send(done.map_err(|fault| fault.to_string())));
                 }
                 Command::Enable(answer) => {
-                    let done = self.restart_if_down();
+                    let done = self.enable();
                     drop(answer.send(done.map_err(|fault| fault.to_string())));
                 }
                 Command::Disable(answer) => {
-                    let done = self.kernel.enable(false);
+                    let done = self.set_enabled(false);
                     if done.is_ok() {
                         self.state = LaneState::Disabled;
                     }
@@ -83,26 +83,34 @@ impl<K: Kernel> Lane<K> {
 
     fn restart_worker(&mut self) -> Result<Result<(), Fault>, Ended> {
         self.worker_ended(&Cause::Replaced)?;
-        Ok(self.restart_if_down())
+        self.restart.reset();
+        if self.session.is_none() {
+            self.next_spawn = Some(Instant::now());
+        }
+        Ok(self.enable())
     }
 
-    /// Closes the circuit: the kernel sends packets again, and a worker is there or on its way.
-    fn restart_if_down(&mut self) -> Result<(), Fault> {
-        if matches!(self.state, LaneState::Tripped | LaneState::Disabled) {
-            self.restart.reset();
-            self.kernel.enable(true)?;
-            if self.state == LaneState::Tripped {
-                self.audit.write(Event::CircuitClosed { helper: self.setup.name().to_owned() });
-            }
+    /// The kernel sends packets again, and a worker is there or on its way. Closes an open circuit; nothing to do for a lane that is up.
+    fn enable(&mut self) -> Result<(), Fault> {
+        if self.stopping {
+            return Err(Fault::new("enable a helper that is being stopped", Errno::ESHUTDOWN));
+        }
+        if self.enabled || !self.started {
+            return Ok(());
+        }
+        self.restart.reset();
+        self.set_enabled(true)?;
+        if self.state == LaneState::Tripped {
+            self.audit.write(Event::CircuitClosed { helper: self.setup.name().to_owned() });
         }
         if self.is_serving() {
             self.state = LaneState::Serving;
-        } else {
-            self.state = LaneState::Restarting;
-            self.down_since = Instant::now();
-            if self.session.is_none() && self.next_spawn.is_none() {
-                self.next_spawn = Some(self.down_since);
-            }
+            return Ok(());
+        }
+        self.state = LaneState::Restarting;
+        self.down_since = Instant::now();
+        if self.session.is_none() {
+            self.next_spawn = self.next_spawn.or(Some(self.down_since));
         }
         Ok(())
     }
@@ -111,7 +119,7 @@ impl<K: Kernel> Lane<K> {
     fn stop(&mut self) {
         self.stopping = true;
         if self.started {
-            if let Err(fault) = self.kernel.enable(false) {
+            if let Err(fault) = self.set_enabled(false) {
                 tracing::warn!(helper = %self.setup.name(), %fault, "the helper could not be disabled; new connections will not be confirmed");
             }
         } else {
@@ -122,6 +130,7 @@ impl<K: Kernel> Lane<K> {
     fn status(&self) -> HelperStatus {
         let count = |name: &dyn std::fmt::Display, n: u64| (name.to_string(), n);
         let manifest = self.served.as_ref();
+        let lost = Some(("audit-lost", self.audit.dropped())).filter(|(_, n)| *n > 0);
         HelperStatus {
             name: self.setup.name().to_owned(),
             l4: self.l4,
@@ -140,6 +149,7 @@ impl<K: Kernel> Lane<K> {
                 .iter()
                 .map(|(k, n)| (*k, *n))
                 .chain(self.kernel.trouble())
+                .chain(lost)
                 .map(|(k, n)| count(&k, n))
                 .collect(),
             restarts: self.counters.restarts,

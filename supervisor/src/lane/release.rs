@@ -1,4 +1,4 @@
-//! Step 3: worker → kernel. Edits become a packet, new private bytes become a minimal conntrack attribute, the rest is accepted.
+//! Step 4: worker → kernel. Edits become a packet, new private bytes become a minimal conntrack attribute, the rest is accepted.
 
 use std::time::Instant;
 
@@ -71,6 +71,14 @@ impl<K: Kernel> Lane<K> {
                 None
             }
         };
+        let applied = applied.filter(|applied| {
+            // What has gone on unedited cannot become longer when TCP repeats it: the receiver would take the end for new bytes.
+            let late = applied.grown != 0 && self.flows.has_gone_plain(held);
+            if late {
+                self.counters.trouble("edit-too-late");
+            }
+            !late
+        });
         if applied.is_none() && state.is_none() {
             self.release(held, Release::Accept);
         } else {
@@ -108,6 +116,7 @@ impl<K: Kernel> Lane<K> {
     pub(super) fn release(&mut self, held: &Held, release: Release<'_>) {
         self.counters.verdicts += 1;
         if let Err(fault) = self.kernel.release(held.id, release) {
+            self.flows.went_plain(held, Instant::now());
             self.counters.trouble("release");
             tracing::warn!(helper = %self.setup.name(), %fault, "a packet could not be given back as the helper wanted");
         }

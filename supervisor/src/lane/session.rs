@@ -71,7 +71,7 @@ impl Session {
         let next = match (self.phase, ask) {
             (Phase::Launching, Ask::Launched(_)) => Phase::Greeting,
             (Phase::Greeting, Ask::Hello(..)) => Phase::Confining,
-            (Phase::Confining, Ask::Ready(_)) => Phase::Serving,
+            (Phase::Confining, Ask::Ready(_)) => Phase::Confining, // `Lane::serve` moves on, once it is verified
             (Phase::Serving, Ask::Expect(..) | Ask::Withdraw(..)) => Phase::Serving,
             (phase, ask) => return Err(OutOfTurn(format!("{} while {phase:?}", ask.name()))),
         };

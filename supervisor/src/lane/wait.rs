@@ -1,7 +1,7 @@
 //! The one place where a lane sleeps.
 
 use std::os::fd::AsFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -9,6 +9,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::session::Phase;
 use super::{HANDSHAKE, HOLD, Lane};
 use crate::kernel::Kernel;
+
+/// When a flush that failed is tried again.
+const RETRY: Duration = Duration::from_millis(10);
 
 /// What a wait found.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,7 +69,8 @@ impl<K: Kernel> Lane<K> {
     fn patience(&self, now: Instant) -> PollTimeout {
         let handshake = self.session.as_ref().filter(|s| s.phase != Phase::Serving).map(|s| s.since + HANDSHAKE);
         let hold = self.is_holding(now).then(|| self.down_since + HOLD);
-        let next = [self.tickets.next_deadline(), handshake, hold, self.next_spawn].into_iter().flatten().min();
+        let retry = self.unflushed.then(|| now + RETRY);
+        let next = [retry, self.tickets.next_deadline(), handshake, hold, self.next_spawn].into_iter().flatten().min();
         next.map_or(PollTimeout::NONE, |at| {
             // A millisecond more, so that the deadline is over when we wake.
             let millis = at.saturating_duration_since(now).as_millis().saturating_add(1);

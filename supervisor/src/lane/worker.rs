@@ -130,6 +130,9 @@ impl<K: Kernel> Lane<K> {
         let Some(session) = &mut self.session else { return Ok(()) };
         let identity = self.setup.recipe.identity;
         let expected = identity.expected();
+        if identity.change && !session.own_network {
+            return Err(Stop::OutOfTurn(OutOfTurn("has no network namespace of its own".to_owned())));
+        }
         if let Err(deviation) = session.verify(&expected) {
             self.audit.write(Event::WorkerRefused {
                 helper: self.setup.name().to_owned(),
@@ -147,9 +150,10 @@ impl<K: Kernel> Lane<K> {
             landlock: landlock.to_string(),
             seccomp_filters: session.filters,
         });
+        session.phase = Phase::Serving;
         if let (false, Some(manifest)) = (self.started, &self.served) {
             self.kernel.start(manifest).map_err(|fault| Stop::Ended(Ended::Fault(fault)))?;
-            self.started = true;
+            (self.started, self.enabled) = (true, true);
         }
         if self.state == LaneState::Restarting {
             self.state = LaneState::Serving;

@@ -4,14 +4,15 @@
 //! fork and exec could not. Three descriptors cross: packet channel, ask channel, log.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use cthelper_proto::ipc::{ToWorker, encode};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socketpair, sockopt};
+use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, send, setsockopt, socketpair, sockopt};
 use nix::unistd::Pid;
 
 mod binary;
@@ -91,9 +92,12 @@ impl Spawned {
         self.child.id()
     }
 
-    /// Closes the channels, which tells the worker to end; it is killed if it does not.
+    /// Tells the worker to end, and closes the channels, which says the same; it is killed if it does not.
     pub fn dismiss(self) {
         let Self { mut child, packets, asks, log } = self;
+        if let Ok(record) = encode(&ToWorker::Drain) {
+            let _ = send(packets.as_raw_fd(), &record, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
+        }
         drop((packets, asks, log));
         if reap(&mut child, REAP_PATIENCE).is_none() {
             slay(&mut child);

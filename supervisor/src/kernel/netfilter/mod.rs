@@ -44,8 +44,14 @@ impl Netfilter {
     /// Gives a changed packet back. Whatever goes wrong, the packet itself is released.
     fn change(&mut self, id: u32, change: &Change<'_>) -> Result<(), Fault> {
         let by_hand = seqadj::must_be_set_by_hand(change);
+        // What was decided before must leave under the old numbers.
+        let flushed = if by_hand { self.flush() } else { Ok(()) };
         let name = self.manifest.as_ref().map(|manifest| manifest.name.as_ref());
-        let adjusted = if by_hand { seqadj::set(&mut self.requests, name.unwrap_or_default(), change) } else { Ok(()) };
+        let adjusted = if by_hand {
+            flushed.and_then(|()| seqadj::set(&mut self.requests, name.unwrap_or_default(), change))
+        } else {
+            Ok(())
+        };
         let Some(queue) = &mut self.queue else { return Err(Fault::new("use the queue", Errno::ENODEV)) };
         let info = change.state.as_ref().map(State::as_bytes);
         let update = CtUpdate { help: name.zip(info), mark: None };
@@ -64,6 +70,9 @@ impl Netfilter {
 impl Kernel for Netfilter {
     fn start(&mut self, manifest: &Manifest) -> Result<(), Fault> {
         self.manifest = Some(manifest.clone());
+        registry::refuse_if_served(&mut self.requests, &manifest.name)?;
+        // What an earlier life left enabled stays so with its queue closed, and maybe for a family we do not serve any more.
+        registry::disarm(&mut self.requests, &manifest.name)?;
         let number = match self.wanted_queue {
             Some(number) => number,
             None => numbers::choose(registry::queue_before(&mut self.requests, &manifest.name))?,

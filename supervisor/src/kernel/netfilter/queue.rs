@@ -23,6 +23,8 @@ const BATCH: usize = 32;
 const DATAGRAM: usize = 65_535 + 4096;
 /// What the socket may hold, bytes: 4096 packets of 1500 bytes with the kernel's bookkeeping (about 4 KiB each).
 const RECEIVE_BUFFER: usize = 32 << 20;
+/// What one send may hold, bytes: the collected verdicts and the largest packet, with room to spare.
+const SEND_BUFFER: usize = 512 * 1024;
 /// Bytes of verdicts collected before they are sent in any case; a send may not exceed the socket's send buffer.
 const OUTBOX: usize = 64 * 1024;
 
@@ -60,6 +62,8 @@ impl Queue {
         setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER))
             .map_err(|errno| Fault::new(doing(), errno))?;
+        let _ = setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)
+            .or_else(|_| setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER));
         let queue = Self {
             socket,
             number,
@@ -178,10 +182,10 @@ impl Queue {
     pub fn verdict(&mut self, id: u32, decision: Decision, parts: &VerdictParts<'_>) -> Result<(), Errno> {
         self.decide(); // in the order of the packets: TCP takes it amiss otherwise
         self.run.settled(id);
-        if self.outbox.len() > OUTBOX / 2 {
-            self.send()?;
-        }
         queue::verdict(&mut self.outbox, 0, self.number, id, decision, parts);
+        if self.outbox.len() > OUTBOX / 2 {
+            return self.send();
+        }
         Ok(())
     }
 

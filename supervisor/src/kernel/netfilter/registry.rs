@@ -8,6 +8,7 @@ use cthelper_proto::netlink::cthelper::{self, ENABLED, Helper, Policy};
 use cthelper_proto::netlink::message::{Body, flag};
 use nix::errno::Errno;
 
+use super::numbers;
 use super::socket::{Nfnl, Refusal};
 use crate::kernel::Fault;
 
@@ -57,6 +58,33 @@ pub fn set_enabled(socket: &mut Nfnl, manifest: &Manifest, enabled: bool) -> Res
         outcome = outcome.and(set.map_err(|refusal| explain(&format!("{word} helper {name} {family}"), &refusal)));
     }
     outcome
+}
+
+/// Refuses a helper that another program serves: it is enabled, and somebody holds its queue.
+pub fn refuse_if_served(socket: &mut Nfnl, name: &str) -> Result<(), Fault> {
+    let bound = numbers::bound();
+    let served = helpers(socket)?
+        .into_iter()
+        .filter(|helper| helper.name == name && helper.status == ENABLED)
+        .find_map(|helper| bound.iter().find(|bound| u32::from(bound.queue) == helper.queue).copied());
+    match served {
+        None => Ok(()),
+        Some(bound) => Err(Fault::new(format!("register helper {name}"), Errno::EBUSY).remedy(format!(
+            "another program serves it (queue {}, netlink port {}): stop that first (conntrackd?)",
+            bound.queue, bound.port_id
+        ))),
+    }
+}
+
+/// Disables every object of this name, of whatever family, so that none stays enabled without anybody at its queue.
+pub fn disarm(socket: &mut Nfnl, name: &str) -> Result<(), Fault> {
+    let left = helpers(socket)?.into_iter().filter(|helper| helper.name == name && helper.status == ENABLED);
+    for helper in left {
+        socket
+            .request(|out, seq| cthelper::set_status(out, seq, &helper.name, helper.family, helper.l4, false), |_| ())
+            .map_err(|refusal| explain(&format!("disable helper {name}"), &refusal))?;
+    }
+    Ok(())
 }
 
 fn objects(manifest: &Manifest, queue: u16) -> impl Iterator<Item = Helper> {

@@ -26,7 +26,12 @@ pub(super) fn set(socket: &mut Nfnl, helper: &str, change: &Change<'_>) -> Resul
     let update = Update { help, seqadj, timeout: None };
     socket
         .request(|out, seq| conntrack::update(out, seq, &change.flow.orig, change.zone, &update), |_| ())
-        .map_err(|refusal| fault(refusal.errno))
+        .map_err(|refusal| fault(refusal.errno))?;
+    match seqadj {
+        // A connection without room for it ignores the attribute and says yes.
+        Some((_, wanted)) if present(socket, change).map_err(fault)? != wanted => Err(fault(Errno::EOPNOTSUPP)),
+        _ => Ok(()),
+    }
 }
 
 /// The adjustment in force, read afresh: the one in the packet may be older than our last change.

@@ -9,8 +9,8 @@ use crate::profile::{Beneath, Profile, arg, call, int};
 use crate::profiles::WORKER;
 
 /// The outer filter; it stays beneath the worker's own.
-pub const LAUNCH: Profile = Profile {
-    role: "launch",
+pub const LAUNCHER: Profile = Profile {
+    role: "launcher",
     syscalls: Some(&[
         call!(SYS_execve, "become the worker"),
         call!(SYS_openat, "the loader opens its cache and libraries"),
