@@ -6,7 +6,6 @@
 mod checks;
 mod gather;
 mod kernel;
-mod queues;
 mod ruleset;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +20,8 @@ use nix::errno::Errno;
 use serde::Serialize;
 
 use crate::exit::Failure;
+use crate::queues::Queue;
 use crate::text::printable;
-use queues::Queue;
 
 /// What to look at.
 #[derive(Clone, Debug, Args)]

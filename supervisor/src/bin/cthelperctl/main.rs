@@ -20,11 +20,13 @@ use exit::{Exit, Failure};
 
 mod configuration;
 mod control;
+mod disarm;
 mod doctor;
 mod exit;
 mod expect;
 mod nfct;
 mod policy;
+mod queues;
 mod registry;
 mod rules;
 mod status;
@@ -54,6 +56,8 @@ enum Command {
     Enable { name: String },
     /// Let packets pass without a helper
     Disable { name: String },
+    /// Disable the helpers whose queue nobody serves, so that connections pass without them: after a daemon was killed
+    Disarm,
     /// What is missing, and what to do; exit status 1 if anything fails
     Doctor(doctor::Wanted),
     /// Print rules that attach helpers to connections
@@ -125,6 +129,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
         Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,
+        Command::Disarm => disarm::run(Nfnl::open, queues::bound(), &mut out)?,
         Command::Doctor(wanted) => {
             let healthy = doctor::run(wanted, runtime_dir, &mut out)?;
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -24,6 +24,30 @@ pub trait Registry {
     fn flush(&mut self) -> Result<(), Errno>;
 }
 
+/// `ftp (inet tcp)`, as `nfct` takes it where both words have a name.
+pub fn object(helper: &Helper) -> String {
+    format!("{} ({} {})", helper.name, family(helper.family), protocol(helper.l4))
+}
+
+/// The word for a family's number.
+pub fn family(number: u16) -> String {
+    match number {
+        0 => "any family".to_owned(),
+        2 => "inet".to_owned(),
+        10 => "inet6".to_owned(),
+        other => format!("family {other}"),
+    }
+}
+
+/// The word for a protocol's number.
+pub fn protocol(number: u8) -> String {
+    match number {
+        6 => "tcp".to_owned(),
+        17 => "udp".to_owned(),
+        other => format!("protocol {other}"),
+    }
+}
+
 /// Keeps the helper a message carries; one that cannot be read is none.
 fn keep(message: &Message<'_>, into: &mut Vec<Helper>) {
     if let Body::Nf { subsystem: subsystem::CTHELPER, attrs, .. } = message.body
@@ -66,3 +90,6 @@ impl Registry for Nfnl {
         done(self.request(cthelper::flush, |_| ()))
     }
 }
+
+#[cfg(test)]
+pub mod fake;

@@ -8,6 +8,7 @@ use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
 
 use super::{Facts, Finding, Own};
 use crate::exit::Exit;
+use crate::registry::{family, object, protocol};
 
 /// The helpers that shall work: those named, or else those the daemon serves, or without a daemon those it would serve.
 fn wanted(facts: &Facts) -> Vec<&str> {
@@ -20,28 +21,6 @@ fn wanted(facts: &Facts) -> Vec<&str> {
 
 fn registered(facts: &Facts) -> &[Helper] {
     facts.registry.as_deref().unwrap_or_default()
-}
-
-/// `ftp (inet tcp)`, as `nfct` takes it where both words have a name.
-fn object(helper: &Helper) -> String {
-    format!("{} ({} {})", helper.name, family(helper.family), protocol(helper.l4))
-}
-
-fn family(number: u16) -> String {
-    match number {
-        0 => "any family".to_owned(),
-        2 => "inet".to_owned(),
-        10 => "inet6".to_owned(),
-        other => format!("family {other}"),
-    }
-}
-
-fn protocol(number: u8) -> String {
-    match number {
-        6 => "tcp".to_owned(),
-        17 => "udp".to_owned(),
-        other => format!("protocol {other}"),
-    }
 }
 
 /// The helpers' names, or `none`.

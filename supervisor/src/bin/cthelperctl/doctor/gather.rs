@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,11 +10,11 @@ use cthelper_proto::netlink::{expect, queue};
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 use nix::errno::Errno;
 
-use super::queues::{self, Queue};
 use super::{Facts, Own, kernel, ruleset};
 use crate::configuration;
 use crate::control;
 use crate::exit::Failure;
+use crate::queues::{self, Queue};
 use crate::registry::Registry;
 
 /// `CAP_NET_ADMIN`'s bit in `CapEff`.
@@ -29,7 +28,7 @@ const IN_KERNEL: [&str; 9] = ["amanda", "ftp", "irc", "netbios-ns", "pptp", "san
 pub fn facts(wanted: Vec<String>, runtime_dir: &Path) -> Facts {
     let release =
         nix::sys::utsname::uname().map_or_else(|_| String::new(), |uname| uname.release().to_string_lossy().into_owned());
-    let queues = queues_bound();
+    let queues = queues::bound();
     let (attached, rules_unknown) = rules();
     let daemon = control::status(runtime_dir);
     Facts {
@@ -112,16 +111,6 @@ fn own(helper: &str) -> Option<Own> {
 fn configured() -> Vec<String> {
     let Ok(Some(config)) = configuration::standard() else { return vec!["ftp".to_owned()] };
     config.helpers.into_values().filter(|helper| helper.enabled).map(|helper| helper.name).collect()
-}
-
-/// Without the file there is no queue subsystem, and so no queue.
-fn queues_bound() -> Result<Vec<Queue>, String> {
-    const FILE: &str = "/proc/net/netfilter/nfnetlink_queue";
-    match fs::read_to_string(FILE) {
-        Ok(text) => Ok(queues::parse(&text)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(format!("{FILE}: {error}")),
-    }
 }
 
 /// The helpers that rules attach, and why there may be more.

@@ -6,6 +6,7 @@ use cthelper_proto::types::{Family, L4};
 
 use super::*;
 use crate::exit::Exit;
+use crate::queues;
 
 fn helper(name: &str, family: u16, queue: u32) -> Helper {
     Helper { name: name.to_owned(), family, l4: 6, queue, classes: Vec::new(), state_len: 0, status: ENABLED }

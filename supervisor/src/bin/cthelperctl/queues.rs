@@ -1,5 +1,11 @@
 //! `/proc/net/netfilter/nfnetlink_queue`: one line per bound queue of this network namespace.
 
+use std::fs;
+use std::io;
+use std::path::Path;
+
+const FOLDER: &str = "/proc/net/netfilter";
+
 /// One bound queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Queue {
@@ -22,6 +28,16 @@ impl Queue {
     /// Packets that were dropped or let pass for want of room.
     pub fn lost(&self) -> u64 {
         self.full.saturating_add(self.unsent)
+    }
+}
+
+/// The queues bound now, or in words why they are not known. Without the file there is no queue subsystem, and so no queue.
+pub fn bound() -> Result<Vec<Queue>, String> {
+    let file = Path::new(FOLDER).join("nfnetlink_queue");
+    match fs::read_to_string(&file) {
+        Ok(text) => Ok(parse(&text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && Path::new(FOLDER).is_dir() => Ok(Vec::new()),
+        Err(error) => Err(format!("{}: {error}", file.display())),
     }
 }
 

@@ -1,0 +1,101 @@
+//! `disarm`: what a daemon that was killed could not do any more.
+//!
+//! A helper that is enabled while nobody holds its queue leaves new connections unconfirmed (`nf_confirm`, Linux 5.10 to 7.2).
+//! Disabled, its packets pass. Queues are known for this network namespace only, helpers belong to all of them: this is for the
+//! namespace in which they are served.
+
+use std::io::Write;
+
+use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
+use nix::errno::Errno;
+
+use crate::exit::{Exit, Failure};
+use crate::queues::Queue;
+use crate::registry::{Registry, object};
+use crate::text::printable;
+
+/// Disables every enabled helper whose queue is not among those `bound`, and says which. Every one is tried; the first refusal
+/// is the failure. Where the queues are not known nothing is disabled.
+pub fn run<R: Registry>(
+    open: impl FnOnce() -> Result<R, Errno>,
+    bound: Result<Vec<Queue>, String>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let bound = bound.map_err(|why| Failure::new(Exit::Unavailable, format!("which queues are served is not known: {why}")))?;
+    let mut kernel = open().map_err(|errno| refused("open netlink", errno))?;
+    let helpers = kernel.list().map_err(|errno| refused("list the kernel's helpers", errno))?;
+    let mut outcome = Ok(());
+    for helper in helpers.iter().filter(|helper| is_orphan(helper, &bound)) {
+        let who = object(helper);
+        match kernel.disable(&helper.name, (helper.family, helper.l4)) {
+            Ok(()) => writeln!(out, "{}: disabled, nobody serves its queue {}", printable(&who), helper.queue)?,
+            Err(errno) => outcome = outcome.and(Err(refused(&format!("disable {who}"), errno))),
+        }
+    }
+    outcome
+}
+
+fn is_orphan(helper: &Helper, bound: &[Queue]) -> bool {
+    helper.status != DISABLED && bound.iter().all(|queue| queue.number != helper.queue)
+}
+
+fn refused(doing: &str, errno: Errno) -> Failure {
+    match errno {
+        Errno::EPERM | Errno::EACCES => Failure::new(Exit::Permission, format!("{doing}: {}; run it as root", errno.desc())),
+        // EINVAL: a kernel without the registry.
+        _ => Failure::new(Exit::Unavailable, format!("{doing}: {}", errno.desc())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queues::parse;
+    use crate::registry::fake::{Fake, helper};
+
+    const SEVEN: &str = "7 31277 0 2 65531 0 0 812 1";
+
+    fn disarm(kernel: &mut Fake, queues: &str) -> Result<String, Failure> {
+        let mut out = Vec::new();
+        run(|| Ok(kernel), Ok(parse(queues)), &mut out).map(|()| String::from_utf8(out).unwrap())
+    }
+
+    fn states(kernel: &Fake) -> Vec<u32> {
+        kernel.helpers.iter().map(|helper| helper.status).collect()
+    }
+
+    #[test]
+    fn helpers_whose_queue_nobody_holds_are_disabled_and_no_other() {
+        let off = Helper { queue: 9, status: DISABLED, ..helper("off", 2, 6) };
+        let lost = [2, 10].map(|family| Helper { queue: 8, ..helper("ftp", family, 6) });
+        let [ipv4, ipv6] = lost;
+        let mut kernel = Fake { helpers: vec![helper("sip", 2, 17), ipv4, ipv6, off], broken: None };
+        let said = disarm(&mut kernel, SEVEN).unwrap();
+        let expected =
+            "ftp (inet tcp): disabled, nobody serves its queue 8\nftp (inet6 tcp): disabled, nobody serves its queue 8\n";
+        assert_eq!((said.as_str(), states(&kernel)), (expected, vec![1, DISABLED, DISABLED, DISABLED]));
+        assert_eq!(disarm(&mut kernel, SEVEN).unwrap(), "");
+    }
+
+    #[test]
+    fn a_host_without_queues_has_all_disabled() {
+        let mut kernel = Fake { helpers: vec![helper("odd", 0, 132), helper("sip", 2, 17)], broken: None };
+        assert!(disarm(&mut kernel, "").unwrap().starts_with("odd (any family protocol 132): disabled"));
+        assert_eq!(states(&kernel), [DISABLED, DISABLED]);
+    }
+
+    #[test]
+    fn nothing_is_disabled_where_the_queues_are_not_known() {
+        let mut kernel = Fake { helpers: vec![helper("sip", 2, 17)], broken: None };
+        let failure = run(|| Ok(&mut kernel), Err("no /proc".to_owned()), &mut Vec::new()).unwrap_err();
+        assert_eq!((failure.exit, states(&kernel)), (Exit::Unavailable, vec![1]));
+    }
+
+    #[test]
+    fn a_kernel_that_refuses_is_reported() {
+        for (errno, exit) in [(Errno::EPERM, Exit::Permission), (Errno::EINVAL, Exit::Unavailable)] {
+            let mut kernel = Fake { broken: Some(errno), ..Fake::default() };
+            assert_eq!(disarm(&mut kernel, SEVEN).unwrap_err().exit, exit);
+        }
+    }
+}
