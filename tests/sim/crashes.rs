@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use cthelper_proto::ctl::LaneState;
 use cthelper_proto::events::{Crash, Event};
+use cthelper_supervisor::kernel::Denied;
 use cthelper_supervisor::lane::{Command, Ended};
 use cthelper_tests::control::{Control, Net, Packet};
 use cthelper_tests::fake_kernel::{How, Released};
@@ -191,6 +192,37 @@ fn disabled_and_enabled_by_the_operator() {
     assert_eq!(stage.answer(Command::Enable), Ok(()));
     assert!(stage.kernel.carries(flow.client(PORT)).payload().starts_with(b"PORT 10,0,2,1,"));
     assert_eq!(stage.kernel.enabled(), [true, false, true]);
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
+/// What the kernel was told does not change because a worker comes or goes.
+#[test]
+fn disabled_stays_disabled_until_the_operator_says_otherwise() {
+    let stage = Play::ftp().start();
+    let pid = stage.serves();
+    assert_eq!(stage.answer(Command::Disable), Ok(()));
+    stage.signal(pid, Signal::SIGKILL);
+    stage.audits("the end", |event| matches!(event, Event::WorkerCrashed(crash) if crash.pid == pid).then_some(()));
+    assert_eq!((stage.status().state, stage.kernel.enabled()), (LaneState::Disabled, vec![true, false]));
+    assert_eq!(stage.answer(Command::Restart), Ok(()));
+    assert_eq!(stage.kernel.enabled(), [true, false, true]);
+    let mut flow = Control::over(Net::Snat4, 1);
+    assert!(stage.kernel.carries(flow.client(PORT)).payload().starts_with(b"PORT 10,0,2,1,"));
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
+/// The receiver has the first copy as it came; a longer second one would put its end behind the first as new bytes.
+#[test]
+fn what_has_gone_on_as_it_came_is_not_made_longer_when_it_is_repeated() {
+    let stage = Play::ftp().start();
+    let mut flow = Control::over(Net::Snat4, 1);
+    let line = flow.client("PORT 10,0,1,2,7,208\r\n");
+    let (pid, ids) = in_flight(&stage, vec![line.clone()]);
+    stage.signal(pid, Signal::SIGKILL);
+    assert!(stage.kernel.come_back(&ids)[0].is_as_it_came());
+    stage.kernel.denies([Denied::Busy; 9]); // another port, of more digits
+    let repeated = stage.kernel.carries(line);
+    assert!(repeated.is_as_it_came() || repeated.payload().len() == "PORT 10,0,1,2,7,208\r\n".len(), "{repeated:?}");
     assert!(matches!(stage.stop(), Ended::Orderly));
 }
 
