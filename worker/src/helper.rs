@@ -34,6 +34,12 @@ pub trait Helper {
     /// A broken rule of the protocol, by the field's name in at most 32 bytes. The packet passes all the same, and the field is counted.
     fn message(&mut self, cx: &mut Cx<'_>, message: &[u8]) -> Result<(), Malformed>;
 
+    /// The head of a line longer than the framing's `max`: its first `max` bytes, once for each such line, as soon as it is too long.
+    /// The rest of the line is skipped, and the packet is counted as malformed. Nothing can be rewritten here.
+    fn overlong(&mut self, cx: &mut Cx<'_>, head: &[u8]) {
+        let _ = (cx, head);
+    }
+
     /// Whether `partial`, a line that the segment's end cuts, may become an announcement. Asked only when the flow is translated:
     /// such a line must stand in one segment to be rewritten, so TCP is made to send it again.
     fn wants_whole(&self, cx: &Cx<'_>, partial: &[u8]) -> bool {
@@ -45,7 +51,7 @@ pub trait Helper {
 /// What one message of a protocol is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// Lines of at most `max` bytes without their end; a longer one is skipped and counted. The first byte of the private state belongs
+    /// Lines of at most `max` bytes without their end; of a longer one the helper gets the head ([`Helper::overlong`]). The first byte of the private state belongs
     /// to the SDK.
     Lines {
         /// Longest line, bytes.

@@ -152,12 +152,14 @@ impl<'a> Reading<'a> {
         let (framing, translated) = (self.framing, self.header.flow.is_translated());
         let (helper, mut cx) = self.cx(&mut known.state);
         let mut malformed = read_lines(helper, &mut cx, &mut lines);
+        let fresh = lines.ends_in_fresh_line();
+        let rest = lines.rest();
+        if let Some(head) = rest.too_long.as_ref().filter(|_| !sdk::has(cx.state, framing, sdk::BLIND)) {
+            malformed = malformed.or(Some(overlong(helper, &mut cx, head)));
+        }
         if sdk::has(cx.state, framing, sdk::BLIND) {
             return Outcome { done: cx.done, malformed, drop_state: false, resend: false };
         }
-        let fresh = lines.ends_in_fresh_line();
-        let rest = lines.rest();
-        malformed = malformed.or(rest.too_long.then_some(Malformed("line length")));
 
         let end = end_of(segment.seq, len);
         let tail = start_of(end, rest.partial.len());
@@ -177,6 +179,13 @@ impl<'a> Reading<'a> {
     }
 }
 
+/// Hands the head of a line that is too long to the helper.
+fn overlong(helper: &mut dyn Helper, cx: &mut Cx<'_>, head: &[u8]) -> Malformed {
+    cx.place = Place::default();
+    helper.overlong(cx, head);
+    Malformed("line length")
+}
+
 /// Hands every line to the helper, until it calls the connection opaque. What is malformed first is reported.
 fn read_lines(helper: &mut dyn Helper, cx: &mut Cx<'_>, lines: &mut Lines<'_>) -> Option<Malformed> {
     let mut malformed = None;
@@ -188,7 +197,7 @@ fn read_lines(helper: &mut dyn Helper, cx: &mut Cx<'_>, lines: &mut Lines<'_>) -
                 cx.place = Place { before: line.before, at: line.at, len: line.text.len() };
                 helper.message(cx, &line.text)
             }
-            Found::TooLong => Err(Malformed("line length")),
+            Found::TooLong(head) => Err(overlong(helper, cx, head)),
         };
         malformed = malformed.or(read.err());
     }

@@ -72,8 +72,8 @@ pub struct Lines<'a> {
 pub enum Found<'a> {
     /// A whole line.
     Line(Line<'a>),
-    /// The end of a line longer than the limit.
-    TooLong,
+    /// The end of a line longer than the limit; its first `max` bytes.
+    TooLong(Vec<u8>),
 }
 
 /// What remains of a segment behind its last LF.
@@ -81,8 +81,8 @@ pub enum Found<'a> {
 pub struct Rest {
     /// The unfinished line, with what earlier segments held of it; empty if there is none or it is skipped.
     pub partial: Vec<u8>,
-    /// The line has become longer than the limit.
-    pub too_long: bool,
+    /// The line has become longer than the limit: its first `max` bytes.
+    pub too_long: Option<Vec<u8>>,
     /// The line is skipped up to its LF.
     skipping: bool,
 }
@@ -220,7 +220,12 @@ impl<'a> Lines<'a> {
             }
             let text = without_cr(text);
             let fits = text.len() <= self.max;
-            return Some(if fits { Found::Line(Line { text, before, at }) } else { Found::TooLong });
+            if !fits {
+                let mut head = text.into_owned();
+                head.truncate(self.max);
+                return Some(Found::TooLong(head));
+            }
+            return Some(Found::Line(Line { text, before, at }));
         }
     }
 
@@ -228,16 +233,17 @@ impl<'a> Lines<'a> {
     pub fn rest(self) -> Rest {
         let unread = self.payload.get(self.at..).unwrap_or_default();
         if self.skipping {
-            return Rest { partial: Vec::new(), too_long: false, skipping: true };
+            return Rest { partial: Vec::new(), too_long: None, skipping: true };
         }
         // One byte more than a line may have: its CR.
         if self.carried.len() + unread.len() > self.max + 1 {
-            return Rest { partial: Vec::new(), too_long: true, skipping: true };
+            let head = self.carried.iter().chain(unread).take(self.max).copied().collect();
+            return Rest { partial: Vec::new(), too_long: Some(head), skipping: true };
         }
         let mut partial = self.carried;
         partial.reserve_exact(unread.len());
         partial.extend_from_slice(unread);
-        Rest { partial, too_long: false, skipping: false }
+        Rest { partial, too_long: None, skipping: false }
     }
 }
 

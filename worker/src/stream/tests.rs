@@ -14,11 +14,16 @@ fn feed_with(sync: &mut LineSync, seq: u32, payload: &str, mid: bool, resend: Op
     while let Some(found) = lines.next_line() {
         out.push(match found {
             Found::Line(line) => (String::from_utf8(line.text.to_vec()).unwrap(), line.before, line.at),
-            Found::TooLong => ("TOO LONG".to_owned(), 0, 0),
+            Found::TooLong(head) if payload.contains("xxx") => {
+                assert_eq!(head, b"x".repeat(32));
+                ("TOO LONG".to_owned(), 0, 0)
+            }
+            Found::TooLong(_) => ("TOO LONG".to_owned(), 0, 0),
         });
     }
     let rest = lines.rest();
-    if rest.too_long {
+    if let Some(head) = &rest.too_long {
+        assert_eq!(head.len(), 32);
         out.push(("TOO LONG".to_owned(), 0, 0));
     }
     sync.close(seq, payload.len(), from_start, rest, resend);

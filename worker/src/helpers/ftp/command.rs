@@ -14,13 +14,17 @@ pub(super) enum Command {
     Announce(Spot),
     /// `EPSV ALL`: the client promises to use nothing but `EPSV` (RFC 2428 §4).
     EpsvAll,
+    /// `PASV`, `EPSV` or `AUTH`: the next reply matters.
+    Asks,
+    /// `REIN`: all starts anew (RFC 959 §4.1.1).
+    Reinitialize,
     /// Any other.
     Other,
 }
 
 /// Reads a command line. Commands are in any case (RFC 959 §5.3); spaces around the argument are tolerated, none within.
 pub(super) fn read(line: &[u8]) -> Result<Command, Malformed> {
-    if line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+    if has_control(line) {
         return Err(Malformed("control byte in a command"));
     }
     let mut text = Text::new(line);
@@ -29,10 +33,17 @@ pub(super) fn read(line: &[u8]) -> Result<Command, Malformed> {
     } else if text.word(b"EPRT") {
         |text| extended_port(text).map(Command::Announce)
     } else if text.word(b"EPSV") {
-        |text| Ok(if text.word(b"ALL") { Command::EpsvAll } else { Command::Other })
+        |text| Ok(if text.word(b"ALL") { Command::EpsvAll } else { Command::Asks })
+    } else if text.word(b"PASV") || text.word(b"AUTH") {
+        |_| Ok(Command::Asks)
+    } else if text.word(b"REIN") {
+        |_| Ok(Command::Reinitialize)
     } else {
         return Ok(Command::Other);
     };
+    if text.peek().is_some_and(|byte| byte != b' ') {
+        return Ok(Command::Other);
+    }
     text.take_while(|byte| byte == b' ');
     let command = reader(&mut text)?;
     text.take_while(|byte| byte == b' ');
@@ -62,12 +73,22 @@ fn extended_port(text: &mut Text<'_>) -> Result<Spot, Malformed> {
     Ok(Spot { addr, port, span: start..text.offset(), form: Form::Extended(delimiter) })
 }
 
-/// Whether the line is the first of an HTTP request (RFC 9112 §3); no method is an FTP command.
-pub(super) fn is_http(line: &[u8]) -> bool {
+/// Whether the line, of which the head is enough, is the first of an HTTP request (RFC 9112 §3): it starts with a method, which is never
+/// an FTP command, and a space.
+pub(super) fn is_http(head: &[u8]) -> bool {
     const METHODS: [&[u8]; 9] = [b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH"];
-    let mut words = line.split(|byte| byte.is_ascii_whitespace()).filter(|word| !word.is_empty());
-    let method = words.next().is_some_and(|word| METHODS.contains(&word));
-    method && words.next_back().is_some_and(|word| word.starts_with(b"HTTP/"))
+    METHODS.iter().any(|method| head.strip_prefix(*method).is_some_and(|rest| rest.first() == Some(&b' ')))
+}
+
+/// Whether a client that starts with this line speaks another protocol, such as TLS: a control byte that is not part of a telnet command
+/// (IAC, 255, at the line's start; RFC 854).
+pub(super) fn is_foreign(head: &[u8]) -> bool {
+    const IAC: u8 = 255;
+    head.first() != Some(&IAC) && has_control(head)
+}
+
+fn has_control(line: &[u8]) -> bool {
+    line.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
 }
 
 #[cfg(test)]
@@ -138,10 +159,26 @@ mod tests {
 
     #[test]
     fn other_commands_do_not_matter() {
-        for line in ["", "USER anonymous", "PORTER 1,2,3,4,5,6", "EPSV", "EPSV 2", "PASV", "AUTH TLS", "RETR f\u{fc}r", "\t"] {
+        for line in ["", "USER anonymous", "PORTER 1,2,3,4,5,6", "EPSV,ALL", "EPRT|1|1.2.3.4|5|", "PORT-1,2,3,4,5,6", "PASVE", "RETR f\u{fc}r", "\t"] {
             assert_eq!(read(line.as_bytes()), Ok(Command::Other), "{line:?}");
         }
         assert_eq!(read(b"\xff\xf4\xff\xf2ABOR"), Ok(Command::Other));
         assert_eq!(read(b"epsv  all"), Ok(Command::EpsvAll));
+        for line in ["EPSV", "EPSV 2", "pasv", "PASV ", "AUTH TLS"] {
+            assert_eq!(read(line.as_bytes()), Ok(Command::Asks), "{line:?}");
+        }
+        assert_eq!(read(b"REIN"), Ok(Command::Reinitialize));
+    }
+
+    #[test]
+    fn another_protocol_is_known_by_the_head_of_its_first_line() {
+        for line in ["GET / HTTP/1.1", "POST /aaaa", "OPTIONS *", "PUT "] {
+            assert!(is_http(line.as_bytes()), "{line:?}");
+        }
+        for line in ["", "GET", "GETX /", "get x", "DELE x", " GET /", "PORT 1,2,3,4,5,6"] {
+            assert!(!is_http(line.as_bytes()), "{line:?}");
+        }
+        assert!(is_foreign(b"\x16\x03\x01\x02") && is_foreign(b"\x80.\x01\0\x02") && is_foreign(b"USER a\0"));
+        assert!(!is_foreign(b"USER anonymous") && !is_foreign(b"") && !is_foreign(b"\xff\xfb\x03USER a"));
     }
 }

@@ -7,6 +7,7 @@ const ROLES: u8 = 1;
 const SERVER_IS_ORIGINATOR: u8 = 2;
 const ONLY_EPSV: u8 = 4;
 const EPSV_ALL_UNANSWERED: u8 = 8;
+const CLIENT_SPOKE: u8 = 16;
 
 /// A copy of the helper's private bytes, in words.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,24 @@ impl Memory {
         self.flags & ONLY_EPSV != 0
     }
 
+    /// The promise is over: the session starts anew.
+    pub(super) fn forget_promise(&mut self) {
+        self.flags &= !(ONLY_EPSV | EPSV_ALL_UNANSWERED);
+    }
+
+    /// Whether this is the client's first line; it is not from now on.
+    pub(super) fn is_first_of_client(&mut self) -> bool {
+        let first = self.flags & CLIENT_SPOKE == 0;
+        self.flags |= CLIENT_SPOKE;
+        first
+    }
+
+    /// What the client asks now cannot be answered within a reply: one that is still open has ended where it was not seen (in a gap, or in
+    /// a packet that passed without the helper).
+    pub(super) fn close_reply(&mut self) {
+        self.reply = 0;
+    }
+
     /// The code of the multi-line reply that is open.
     pub(super) fn inside_reply(self) -> Option<u16> {
         (self.reply != 0).then_some(self.reply)
@@ -65,9 +84,12 @@ impl Memory {
         self.reply = code;
     }
 
-    /// A reply is complete. If it answers `EPSV ALL` with a no, the promise is void.
+    /// A reply is complete. If it answers `EPSV ALL` with a no, the promise is void; a greeting starts the session anew.
     pub(super) fn leave_reply(&mut self, code: u16) {
         self.reply = 0;
+        if code == 220 {
+            self.forget_promise();
+        }
         if self.flags & EPSV_ALL_UNANSWERED != 0 && code >= 200 {
             self.flags &= !EPSV_ALL_UNANSWERED;
             if code >= 400 {

@@ -3,9 +3,12 @@
 //! - Commands come from the client, replies from the server. The server is the replier, unless the first data seen is a greeting from the
 //!   originator: a connection picked up in the middle may stand reversed in the kernel's table.
 //! - Only the last line of a reply announces (`227 …`, not `227-…`); the lines of a multi-line reply are text, whatever they look like.
-//! - After `EPSV ALL` only 229 announces (RFC 2428 §4), unless the server says no to it.
+//! - A client that says `PASV`, `EPSV` or `AUTH` has read all replies before: one that is still open has ended unseen. (A client that
+//!   does not wait may so have the text of a reply read as the answer; the supervisor judges what that announces as anything else.)
+//! - After `EPSV ALL` only 229 announces (RFC 2428 §4), unless the server says no to it, and until `REIN` or a greeting.
 //! - After 234 or 334 the connection is encrypted or about to be (RFC 2228, 4217), and is never looked at again.
-//! - A client that begins to speak HTTP is a browser that somebody sent here ("NAT slipstreaming"): nothing it says is read any more.
+//! - A client that speaks HTTP (the head of a line is enough) is a browser that somebody sent here ("NAT slipstreaming"), one whose first
+//!   line holds a control byte speaks TLS or the like: nothing on that connection is read any more.
 //!
 //! Attacks answered here: an announcement in the middle of a line, of a text or of a form, two announcements in one reply, numbers over 255 and ports
 //! over 65535, control bytes. Whether an address may be announced (bounce) is for the supervisor to judge.
@@ -53,16 +56,23 @@ impl Helper for Ftp {
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, line: &[u8]) -> Result<(), Malformed> {
-        let mut memory = Memory::load(cx.memory());
-        if memory.roles_unknown() {
-            memory.set_roles(cx.dir() == Dir::Orig && reply::is_greeting(line));
-        }
-        let read = if memory.is_server(cx.dir()) { server(cx, &mut memory, line) } else { client(cx, &mut memory, line) };
-        memory.store(cx.memory_mut());
-        match read? {
+        match with_memory(cx, line, |cx, memory, from_server| {
+            if from_server { server(cx, memory, line) } else { client(cx, memory, line) }
+        })? {
             Some(spot) => announce(cx, &spot),
             None => Ok(()),
         }
+    }
+
+    /// The code of a reply and the first word of a client are known from the head; nothing is announced in such a line.
+    fn overlong(&mut self, cx: &mut Cx<'_>, head: &[u8]) {
+        with_memory(cx, head, |cx, memory, from_server| {
+            if from_server {
+                reply_ends(cx, memory, head);
+            } else {
+                let _blind = foreign(cx, memory, head);
+            }
+        });
     }
 
     fn wants_whole(&self, cx: &Cx<'_>, partial: &[u8]) -> bool {
@@ -80,41 +90,71 @@ fn may_become(partial: &[u8], words: &[&[u8]]) -> bool {
     words.iter().any(|word| partial.iter().zip(*word).all(|(byte, wanted)| byte.eq_ignore_ascii_case(wanted)))
 }
 
+/// Reads a line with what is known of the connection, and keeps what has changed. `read` is told whether the server speaks.
+fn with_memory<T>(cx: &mut Cx<'_>, line: &[u8], read: impl FnOnce(&mut Cx<'_>, &mut Memory, bool) -> T) -> T {
+    let mut memory = Memory::load(cx.memory());
+    if memory.roles_unknown() {
+        memory.set_roles(cx.dir() == Dir::Orig && reply::is_greeting(line));
+    }
+    let from_server = memory.is_server(cx.dir());
+    let out = read(cx, &mut memory, from_server);
+    memory.store(cx.memory_mut());
+    out
+}
+
+/// Goes blind if the client does not speak FTP.
+fn foreign(cx: &mut Cx<'_>, memory: &mut Memory, head: &[u8]) -> Result<(), Malformed> {
+    let first = memory.is_first_of_client();
+    let what = if command::is_http(head) {
+        Malformed("HTTP instead of FTP")
+    } else if first && command::is_foreign(head) {
+        Malformed("control byte in a command")
+    } else {
+        return Ok(());
+    };
+    cx.go_blind();
+    Err(what)
+}
+
 fn client(cx: &mut Cx<'_>, memory: &mut Memory, line: &[u8]) -> Result<Option<Spot>, Malformed> {
-    if command::is_http(line) {
-        cx.go_blind();
-        return Err(Malformed("HTTP instead of FTP"));
-    }
+    foreign(cx, memory, line)?;
     match command::read(line)? {
-        Command::Announce(_) if memory.only_epsv() => Err(Malformed("command after EPSV ALL")),
-        Command::Announce(spot) => Ok(Some(spot)),
+        Command::Announce(_) if memory.only_epsv() => return Err(Malformed("command after EPSV ALL")),
+        Command::Announce(spot) => return Ok(Some(spot)),
         Command::EpsvAll => {
+            memory.close_reply();
             memory.promise_epsv();
-            Ok(None)
         }
-        Command::Other => Ok(None),
+        Command::Asks => memory.close_reply(),
+        Command::Reinitialize => memory.forget_promise(),
+        Command::Other => {}
     }
+    Ok(None)
 }
 
 fn server(cx: &mut Cx<'_>, memory: &mut Memory, line: &[u8]) -> Result<Option<Spot>, Malformed> {
-    match reply::read(line, memory.inside_reply()) {
-        Reply::Text => Ok(None),
+    match reply_ends(cx, memory, line) {
+        Some(227) if memory.only_epsv() => Err(Malformed("reply after EPSV ALL")),
+        Some(227) => reply::passive(line),
+        Some(229) => reply::extended_passive(line, &[cx.sender(), cx.sender_seen_by_peer()]),
+        _ => Ok(None),
+    }
+}
+
+/// Follows the server's replies by the head of a line; the code of the reply that ends with it.
+fn reply_ends(cx: &mut Cx<'_>, memory: &mut Memory, head: &[u8]) -> Option<u16> {
+    match reply::read(head, memory.inside_reply()) {
+        Reply::Text => None,
         Reply::Opens(code) => {
             memory.enter_reply(code);
-            Ok(None)
+            None
         }
         Reply::Last(code) => {
             memory.leave_reply(code);
-            match code {
-                234 | 334 => {
-                    cx.go_blind();
-                    Ok(None)
-                }
-                227 if memory.only_epsv() => Err(Malformed("reply after EPSV ALL")),
-                227 => reply::passive(line),
-                229 => reply::extended_passive(line, &[cx.sender(), cx.sender_seen_by_peer()]),
-                _ => Ok(None),
+            if matches!(code, 234 | 334) {
+                cx.go_blind();
             }
+            Some(code)
         }
     }
 }

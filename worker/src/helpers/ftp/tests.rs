@@ -146,6 +146,82 @@ fn lines_within_a_multi_line_reply_are_text_also_over_a_restart() {
 }
 
 #[test]
+fn a_reply_whose_closing_line_was_never_read_ends_with_the_next_question() {
+    for command in ["PASV\r\n", "EPSV\r\n", "epsv 1\r\n"] {
+        // The closing line in a gap.
+        greeted()
+            .from_server("230-Welcome\r\n")
+            .lost(Dir::Reply, 10)
+            .from_server("xx\r\n")
+            .from_client(command)
+            .from_server(PASV)
+            .expects(tcp("10.0.2.2:2000"));
+        // The closing line in a packet that passed without the helper, whose worker died.
+        greeted()
+            .from_server("230-Welcome\r\n")
+            .lost(Dir::Reply, 10)
+            .restarted()
+            .from_client(command)
+            .from_server("229 (|||6446|)\r\n")
+            .expects(tcp("10.0.2.2:6446"));
+    }
+    greeted().from_server("230-Welcome\r\n").from_client("NOOP\r\n").from_server(PASV).expects_nothing();
+    greeted()
+        .from_server("230-Welcome\r\n")
+        .from_client("AUTH TLS\r\n")
+        .from_server("234 go\r\n")
+        .from_client("PORT 10,0,1,2,7,208\r\n")
+        .expects_nothing();
+}
+
+#[test]
+fn an_over_long_line_opens_and_ends_a_reply_by_its_head() {
+    let long = "x".repeat(600);
+    greeted()
+        .from_server(format!("230-a\r\n230 {long}\r\n"))
+        .malformed("line length")
+        .from_server(PASV)
+        .expects(tcp("10.0.2.2:2000"));
+    greeted().from_server("230-a\r\n").from_server(format!("230 {long}")).from_server(format!("\r\n{PASV}")).expects(tcp("10.0.2.2:2000"));
+    greeted().from_server(format!("230-{long}\r\n{PASV}")).expects_nothing();
+    greeted().from_server(format!("230-a\r\n231 {long}\r\n{PASV}")).expects_nothing();
+    greeted().from_server(format!("227 (10,0,2,2,7,208){long}\r\n")).expects_nothing().malformed("line length");
+    greeted().from_server(format!("234 {long}\r\n")).from_client("PORT 10,0,1,2,7,208\r\n").expects_nothing();
+}
+
+#[test]
+fn slipstream_with_a_long_url() {
+    let url = "a".repeat(1400);
+    for head in [format!("POST /{url}"), format!("GET /{url} HTTP/1.1\r\n"), "PUT /x\r\n".into()] {
+        greeted()
+            .from_client(&head)
+            .from_client("bbb HTTP/1.1\r\nPORT 10,0,1,2,7,208\r\n")
+            .expects_nothing()
+            .restarted()
+            .from_client("PORT 10,0,1,2,7,208\r\n")
+            .expects_nothing()
+            .from_server(PASV)
+            .expects_nothing();
+    }
+}
+
+#[test]
+fn tls_on_the_control_port() {
+    let long = [b"\x16\x03\x01\x04\0".as_slice(), &[b'a'; 600]].concat();
+    for hello in [b"\x16\x03\x01\x02\0\x01\r\n".as_slice(), b"\x80.\x01\0\x02\n", &long] {
+        greeted().from_client(hello).from_client("\r\nPORT 10,0,1,2,7,208\r\n").expects_nothing();
+    }
+    greeted().from_client(b"\xff\xfb\x03\r\n").from_client("PORT 10,0,1,2,7,208\r\n").expects(tcp("10.0.1.2:2000"));
+}
+
+#[test]
+fn rein_and_a_greeting_end_the_promise_of_epsv_all() {
+    let promised = || greeted().from_client("EPSV ALL\r\n").from_server("200 ok\r\n");
+    promised().from_client("REIN\r\n").from_client("PORT 10,0,1,2,7,208\r\n").expects(tcp("10.0.1.2:2000"));
+    promised().from_server("220 ready\r\n").from_server(PASV).expects(tcp("10.0.2.2:2000"));
+}
+
+#[test]
 fn a_multi_line_227_announces_in_its_last_line() {
     greeted()
         .from_server("227-Entering (10,0,2,2,7,207)\r\n (10,0,2,2,7,206)\r\n227 (10,0,2,2,7,208)\r\n")
@@ -217,7 +293,14 @@ fn bad_input_passes_and_names_its_field() {
         ("EPRT |1|10.0.1.2|20", "EPRT argument"),
         ("PORT ten", "PORT argument"),
     ] {
-        greeted().from_client(format!("{line}\r\n")).expects_nothing().passes_unchanged().malformed(field);
+        greeted()
+            .from_client("NOOP\r\n")
+            .from_client(format!("{line}\r\n"))
+            .expects_nothing()
+            .passes_unchanged()
+            .malformed(field)
+            .from_client("PORT 10,0,1,2,7,208\r\n")
+            .expects(tcp("10.0.1.2:2000"));
     }
     let long = format!("PORT 10,0,1,2,7,208{}\r\n", " ".repeat(600));
     greeted().from_client(&long).expects_nothing().passes_unchanged().malformed("line length");
