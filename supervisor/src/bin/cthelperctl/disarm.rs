@@ -18,17 +18,20 @@ use crate::text::printable;
 /// is the failure. Where the queues are not known nothing is disabled.
 pub fn run<R: Registry>(
     open: impl FnOnce() -> Result<R, Errno>,
-    bound: Result<Vec<Queue>, String>,
+    bound: impl FnOnce() -> Result<Vec<Queue>, String>,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let bound = bound.map_err(|why| Failure::new(Exit::Unavailable, format!("which queues are served is not known: {why}")))?;
     let mut kernel = open().map_err(|errno| refused("open netlink", errno))?;
     let helpers = kernel.list().map_err(|errno| refused("list the kernel's helpers", errno))?;
+    // Asked after the helpers: a daemon that starts now binds its queue first, so none of its helpers is taken for lost.
+    let bound = bound().map_err(|why| Failure::new(Exit::Unavailable, format!("which queues are served is not known: {why}")))?;
     let mut outcome = Ok(());
     for helper in helpers.iter().filter(|helper| is_orphan(helper, &bound)) {
         let who = object(helper);
         match kernel.disable(&helper.name, (helper.family, helper.l4)) {
             Ok(()) => writeln!(out, "{}: disabled, nobody serves its queue {}", printable(&who), helper.queue)?,
+            // The kernel's word for a helper that is gone by now.
+            Err(Errno::EINVAL) => {}
             Err(errno) => outcome = outcome.and(Err(refused(&format!("disable {who}"), errno))),
         }
     }
@@ -42,7 +45,9 @@ fn is_orphan(helper: &Helper, bound: &[Queue]) -> bool {
 fn refused(doing: &str, errno: Errno) -> Failure {
     match errno {
         Errno::EPERM | Errno::EACCES => Failure::new(Exit::Permission, format!("{doing}: {}; run it as root", errno.desc())),
-        // EINVAL: a kernel without the registry.
+        Errno::EINVAL => {
+            Failure::new(Exit::Unavailable, format!("{doing}: it takes none from user space; see cthelperctl doctor"))
+        }
         _ => Failure::new(Exit::Unavailable, format!("{doing}: {}", errno.desc())),
     }
 }
@@ -57,7 +62,7 @@ mod tests {
 
     fn disarm(kernel: &mut Fake, queues: &str) -> Result<String, Failure> {
         let mut out = Vec::new();
-        run(|| Ok(kernel), Ok(parse(queues)), &mut out).map(|()| String::from_utf8(out).unwrap())
+        run(|| Ok(kernel), || Ok(parse(queues)), &mut out).map(|()| String::from_utf8(out).unwrap())
     }
 
     fn states(kernel: &Fake) -> Vec<u32> {
@@ -87,7 +92,7 @@ mod tests {
     #[test]
     fn nothing_is_disabled_where_the_queues_are_not_known() {
         let mut kernel = Fake { helpers: vec![helper("sip", 2, 17)], broken: None };
-        let failure = run(|| Ok(&mut kernel), Err("no /proc".to_owned()), &mut Vec::new()).unwrap_err();
+        let failure = run(|| Ok(&mut kernel), || Err("no /proc".to_owned()), &mut Vec::new()).unwrap_err();
         assert_eq!((failure.exit, states(&kernel)), (Exit::Unavailable, vec![1]));
     }
 

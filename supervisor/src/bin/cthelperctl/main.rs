@@ -129,7 +129,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
         Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,
-        Command::Disarm => disarm::run(Nfnl::open, queues::bound(), &mut out)?,
+        Command::Disarm => disarm::run(Nfnl::open, queues::bound, &mut out)?,
         Command::Doctor(wanted) => {
             let healthy = doctor::run(wanted, runtime_dir, &mut out)?;
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
