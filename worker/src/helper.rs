@@ -115,15 +115,6 @@ pub(crate) struct Place {
 pub(crate) struct Done {
     pub(crate) edits: Vec<Edit>,
     pub(crate) asks: usize,
-    /// A rewrite was impossible because part of the message came in an earlier segment.
-    pub(crate) split: bool,
-}
-
-impl Done {
-    /// Whether the helper rewrote something, or would have.
-    pub(crate) fn rewrote(&self) -> bool {
-        self.split || !self.edits.is_empty()
-    }
 }
 
 impl Cx<'_> {
@@ -189,6 +180,19 @@ impl Cx<'_> {
         self.judge.withdraw(self.header.ticket, id);
     }
 
+    /// Tells the peer what was granted: puts `text` in place of the message's bytes `range`. If that is impossible the grant is taken back,
+    /// because the peer is told something else.
+    ///
+    /// # Errors
+    /// As [`Self::replace`]; and `granted address` when there is no `text`, because the message's form cannot say it.
+    pub fn tell(&mut self, grant: &Grant, range: Range<usize>, text: Option<impl AsRef<[u8]>>) -> Result<(), Malformed> {
+        let told = text.ok_or(Malformed("granted address")).and_then(|text| self.replace(range, text));
+        if told.is_err() {
+            self.withdraw(grant.id);
+        }
+        told
+    }
+
     /// Puts `text` in place of the message's bytes `range`. Replace from left to right, without overlap.
     ///
     /// # Errors
@@ -201,10 +205,7 @@ impl Cx<'_> {
         if range.start > range.end || range.end > len || put.len() > Edit::MAX_PUT || self.done.edits.len() >= Edit::MAX {
             return Err(BAD);
         }
-        let Some(start) = range.start.checked_sub(before) else {
-            self.done.split = true;
-            return Err(Malformed("split announcement"));
-        };
+        let start = range.start.checked_sub(before).ok_or(Malformed("split announcement"))?;
         let at = u16::try_from(at + start).map_err(|_| BAD)?;
         let cut = u16::try_from(range.len()).map_err(|_| BAD)?;
         let free_from = self.done.edits.last().map_or(0, |last| usize::from(last.at) + usize::from(last.cut));

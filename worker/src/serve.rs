@@ -6,7 +6,7 @@ use cthelper_proto::types::{CtInfo, Dir, FlowId, State};
 
 use crate::flows::{Flows, Known};
 use crate::helper::{Cx, Done, Framing, Helper, Judge, Place};
-use crate::stream::{Found, Lines, end_of, start_of};
+use crate::stream::{Found, Lines, end_of};
 
 /// The part of the private state that belongs to the SDK: with [`Framing::Lines`] the first byte.
 pub(crate) mod sdk {
@@ -147,9 +147,14 @@ impl<'a> Reading<'a> {
         let mid_line = sdk::has(&known.state, self.framing, sdk::mid_line(dir));
         let [orig, reply] = &mut known.lines;
         let sync = if dir == Dir::Orig { orig } else { reply };
+        let (end, translated) = (end_of(segment.seq, len), self.header.flow.is_translated());
+        let sees = !sdk::has(&known.state, self.framing, sdk::BLIND);
+        if sees && translated && sync.is_behind_withheld(segment.seq) && sync.may_withhold(segment.seq, end) {
+            sync.withhold(segment.seq);
+            return Outcome { done: Done::default(), malformed: None, drop_state: true, resend: true };
+        }
         let mut lines = sync.open(segment.seq, self.payload, mid_line, max);
-        let (from_start, carried) = (lines.read_from_start(), lines.carried());
-        let (framing, translated) = (self.framing, self.header.flow.is_translated());
+        let (from_start, framing) = (lines.read_from_start(), self.framing);
         let (helper, mut cx) = self.cx(&mut known.state);
         let mut malformed = read_lines(helper, &mut cx, &mut lines);
         let fresh = lines.ends_in_fresh_line();
@@ -161,21 +166,18 @@ impl<'a> Reading<'a> {
             return Outcome { done: cx.done, malformed, drop_state: false, resend: false };
         }
 
-        let end = end_of(segment.seq, len);
-        let tail = start_of(end, rest.partial.len());
-        let joined = Some(start_of(segment.seq, carried)).filter(|start| carried > 0 && sync.is_resent(*start));
-        let cut = (fresh || joined.is_some()) && !segment.last && !rest.partial.is_empty() && translated;
-        let resend =
-            if cut && helper.wants_whole(&cx, &rest.partial) { Some(tail) } else { joined.filter(|_| cx.done.rewrote()) };
-        let resend = resend.filter(|start| translated && sync.may_resend(*start));
-
+        let cut = fresh && !segment.last && !rest.partial.is_empty() && translated && sync.may_withhold(segment.seq, end);
+        if cut && helper.wants_whole(&cx, &rest.partial) {
+            sync.withhold(segment.seq);
+            return Outcome { done: cx.done, malformed, drop_state: true, resend: true };
+        }
         if sync.is_newest(end) {
             sdk::set(cx.state, framing, sdk::mid_line(dir), rest.is_mid_line());
         }
-        let drop_state = resend.is_some() || sync.is_repeated(segment.seq, end);
+        let drop_state = sync.is_repeated(segment.seq, end);
         let done = cx.done;
-        sync.close(segment.seq, len, from_start, rest, resend);
-        Outcome { done, malformed, drop_state, resend: resend.is_some() }
+        sync.close(segment.seq, len, from_start, rest);
+        Outcome { done, malformed, drop_state, resend: false }
     }
 }
 

@@ -9,8 +9,11 @@ use std::borrow::Cow;
 
 /// Line starts remembered per direction: enough for retransmissions of a few pipelined segments.
 const STARTS: usize = 4;
-/// How often TCP is asked for segments of one cut line: its two halves, three times each. The supervisor has a limit of its own.
-const RESENDS: u8 = 6;
+/// How often the segment with the start of a cut line is withheld: TCP repeats it alone when the rest has not been sent yet. The
+/// supervisor's limit for one segment must not be lower.
+const HEADS: u8 = 3;
+/// How often segments behind it are withheld: the other pieces of the line, and the last of them again as tail loss probe (RFC 8985 §7).
+const OTHERS: u8 = 6;
 
 /// What is known of one direction.
 #[derive(Clone, Debug, Default)]
@@ -21,10 +24,22 @@ pub struct LineSync {
     newest: Option<u32>,
     /// The line that has no end yet.
     tail: Option<Tail>,
-    /// Start of the line TCP was last asked to send again, and how often.
-    resent: Option<(u32, u8)>,
+    /// The segment that TCP was last made to send again because it ends in a cut line.
+    withheld: Option<Withheld>,
     /// The newest gap, from and to: what comes from there is late, not repeated.
     gap: Option<(u32, u32)>,
+}
+
+/// A segment that did not go on.
+#[derive(Clone, Copy, Debug)]
+struct Withheld {
+    /// Its first sequence number.
+    start: u32,
+    /// How often it, and how often what is behind it, was withheld.
+    heads: u8,
+    others: u8,
+    /// It has not gone on yet.
+    waiting: bool,
 }
 
 /// The beginning of a line.
@@ -106,6 +121,11 @@ pub fn start_of(seq: u32, len: usize) -> u32 {
     seq.wrapping_sub(len as u32)
 }
 
+/// Whether sequence number `seq` comes after `other`, modulo 2³².
+fn is_behind(seq: u32, other: u32) -> bool {
+    seq != other && seq.wrapping_sub(other) < 1 << 31
+}
+
 impl LineSync {
     /// Starts to read `payload`, whose first byte has sequence number `seq`. `mid_line`: what the private state says, believed only when
     /// nothing else is known. Lines longer than `max` bytes are not returned.
@@ -120,7 +140,7 @@ impl LineSync {
             Some(tail) if tail.bytes_before(seq).is_some() => {
                 lines.carried.extend(tail.bytes.iter().take(tail.bytes_before(seq).unwrap_or(0)));
             }
-            _ => lines.skipping = mid_line || self.newest.is_some() || self.tail.is_some(),
+            _ => lines.skipping = mid_line || self.newest.is_some() || self.tail.is_some() || self.is_behind_withheld(seq),
         }
         lines
     }
@@ -136,19 +156,35 @@ impl LineSync {
         !late && self.newest.is_some_and(|newest| newest.wrapping_sub(end) < 1 << 31)
     }
 
-    /// Whether TCP was asked to send the line again that starts at `start`, and may not have done it yet.
-    pub fn is_resent(&self, start: u32) -> bool {
-        self.resent.is_some_and(|(line, _)| line == start)
+    /// Whether the segment at `seq` stands behind one that TCP was made to send again and has not yet: it must not go on before that, because
+    /// what is repeated then could not become longer, and because TCP repeats both in one piece only if none has arrived
+    /// (`tcp_retrans_try_collapse`, Linux 6.12).
+    pub fn is_behind_withheld(&self, seq: u32) -> bool {
+        self.withheld.is_some_and(|withheld| withheld.waiting && is_behind(seq, withheld.start))
     }
 
-    /// Whether TCP may be asked (once more) to send the line again that starts at `start`.
-    pub fn may_resend(&self, start: u32) -> bool {
-        self.resent.is_none_or(|(line, times)| line != start || times < RESENDS)
+    /// Whether the segment from `seq` to `end` may be withheld (once more).
+    pub fn may_withhold(&self, seq: u32, end: u32) -> bool {
+        let patient = match self.withheld {
+            Some(withheld) if withheld.start == seq => withheld.waiting && withheld.heads < HEADS,
+            Some(withheld) if self.is_behind_withheld(seq) => withheld.others < OTHERS,
+            _ => true,
+        };
+        patient && !self.is_repeated(seq, end)
     }
 
-    /// Remembers a segment of `len` bytes from `seq` that was read up to `rest`. `resend`: where the line starts for which TCP is asked to
-    /// send the segment again.
-    pub fn close(&mut self, seq: u32, len: usize, read_from_start: bool, rest: Rest, resend: Option<u32>) {
+    /// The segment at `seq` does not go on, so nothing else is remembered of it.
+    pub fn withhold(&mut self, seq: u32) {
+        let behind = self.is_behind_withheld(seq);
+        match &mut self.withheld {
+            Some(withheld) if withheld.start == seq => withheld.heads += 1,
+            Some(withheld) if behind => withheld.others += 1,
+            withheld => *withheld = Some(Withheld { start: seq, heads: 1, others: 0, waiting: true }),
+        }
+    }
+
+    /// Remembers a segment of `len` bytes from `seq` that was read up to `rest`.
+    pub fn close(&mut self, seq: u32, len: usize, read_from_start: bool, rest: Rest) {
         let end = end_of(seq, len);
         if read_from_start {
             self.learn(seq);
@@ -156,21 +192,18 @@ impl LineSync {
         if !rest.is_mid_line() {
             self.learn(end);
         }
-        if let Some(start) = resend {
-            let times = self.resent.filter(|(line, _)| *line == start).map_or(0, |(_, times)| times);
-            self.resent = Some((start, times.saturating_add(1)));
+        if let Some(withheld) = &mut self.withheld {
+            withheld.waiting &= !is_behind(end, withheld.start);
         }
         match (self.newest, &mut self.gap) {
-            (_, Some((from, _))) if *from == seq && resend.is_none() => *from = end,
+            (_, Some((from, _))) if *from == seq => *from = end,
             (Some(newest), gap) if newest != seq && seq.wrapping_sub(newest) < 1 << 31 => *gap = Some((newest, seq)),
             _ => {}
         }
         if !self.is_newest(end) {
             return;
         }
-        if resend.is_none() {
-            self.newest = Some(end);
-        }
+        self.newest = Some(end);
         self.tail = rest.is_mid_line().then_some(Tail { end, bytes: rest.partial, skipping: rest.skipping });
     }
 
@@ -188,11 +221,6 @@ impl<'a> Lines<'a> {
     /// Whether the segment's first byte starts a line.
     pub fn read_from_start(&self) -> bool {
         self.at == 0 && !self.skipping && self.carried.is_empty()
-    }
-
-    /// How many bytes of the first line came in earlier segments; ask before [`Self::next_line`].
-    pub fn carried(&self) -> usize {
-        self.carried.len()
     }
 
     /// Whether the line behind the last LF, if any, begins in this segment; ask after [`Self::next_line`] has said `None`.

@@ -4,10 +4,10 @@ use super::*;
 
 /// Feeds one segment; its lines as (text, before, at).
 fn feed(sync: &mut LineSync, seq: u32, payload: &str) -> Vec<(String, usize, usize)> {
-    feed_with(sync, seq, payload, false, None)
+    feed_with(sync, seq, payload, false)
 }
 
-fn feed_with(sync: &mut LineSync, seq: u32, payload: &str, mid: bool, resend: Option<u32>) -> Vec<(String, usize, usize)> {
+fn feed_with(sync: &mut LineSync, seq: u32, payload: &str, mid: bool) -> Vec<(String, usize, usize)> {
     let mut lines = sync.open(seq, payload.as_bytes(), mid, 32);
     let from_start = lines.read_from_start();
     let mut out = Vec::new();
@@ -26,7 +26,7 @@ fn feed_with(sync: &mut LineSync, seq: u32, payload: &str, mid: bool, resend: Op
         assert_eq!(head.len(), 32);
         out.push(("TOO LONG".to_owned(), 0, 0));
     }
-    sync.close(seq, payload.len(), from_start, rest, resend);
+    sync.close(seq, payload.len(), from_start, rest);
     out
 }
 
@@ -86,8 +86,8 @@ fn a_gap_without_a_line_end_is_skipped_up_to_one() {
 #[test]
 fn the_private_state_counts_only_when_nothing_else_is_known() {
     let mut sync = LineSync::default();
-    assert_eq!(feed_with(&mut sync, 0, "ab\ncd\n", true, None), [line("cd", 0, 3)]);
-    assert_eq!(feed_with(&mut sync, 6, "ef\n", true, None), [line("ef", 0, 0)]);
+    assert_eq!(feed_with(&mut sync, 0, "ab\ncd\n", true), [line("cd", 0, 3)]);
+    assert_eq!(feed_with(&mut sync, 6, "ef\n", true), [line("ef", 0, 0)]);
 }
 
 #[test]
@@ -130,24 +130,37 @@ fn an_unfinished_line_stays_bounded() {
 }
 
 #[test]
-fn a_line_sent_again_is_found_whole_or_joined() {
+fn a_withheld_segment_leaves_no_trace_and_holds_up_what_is_behind_it() {
     let mut sync = LineSync::default();
-    feed_with(&mut sync, 0, "ab", false, Some(0));
-    assert!(sync.is_resent(0) && !sync.is_repeated(0, 2));
-    let mut whole = sync.clone();
-    assert_eq!(feed(&mut whole, 0, "abcd\n"), [line("abcd", 0, 0)]);
-    assert_eq!(feed(&mut sync, 2, "cd\n"), [line("abcd", 2, 0)]);
-    assert!(sync.is_repeated(0, 5) && !sync.is_repeated(0, 6));
+    feed(&mut sync, u32::MAX, "\n");
+    sync.withhold(0);
+    assert!(sync.is_behind_withheld(2) && !sync.is_behind_withheld(0) && !sync.is_behind_withheld(u32::MAX));
+    assert!(!sync.is_repeated(0, 2) && sync.may_withhold(0, 2) && sync.may_withhold(2, 5));
+    feed(&mut sync, u32::MAX, "\n");
+    assert!(sync.is_behind_withheld(2));
+    assert_eq!(feed(&mut sync, 0, "abcd\n"), [line("abcd", 0, 0)]);
+    assert!(!sync.is_behind_withheld(5) && !sync.may_withhold(0, 2));
 }
 
 #[test]
-fn a_line_is_sent_again_a_few_times_only() {
+fn what_stands_behind_a_withheld_segment_is_never_a_fresh_line() {
     let mut sync = LineSync::default();
-    for _ in 0..RESENDS {
-        assert!(sync.may_resend(0));
-        feed_with(&mut sync, 0, "ab", false, Some(0));
+    sync.withhold(0);
+    assert_eq!(feed(&mut sync, 2, "cd\nef\n"), [line("ef", 0, 3)]);
+}
+
+#[test]
+fn segments_are_withheld_a_few_times_only() {
+    let mut sync = LineSync::default();
+    for _ in 0..HEADS {
+        assert!(sync.may_withhold(0, 2));
+        sync.withhold(0);
     }
-    assert!(!sync.may_resend(0) && sync.may_resend(1));
+    for _ in 0..OTHERS {
+        assert!(!sync.may_withhold(0, 2) && sync.may_withhold(2, 4));
+        sync.withhold(2);
+    }
+    assert!(!sync.may_withhold(2, 4));
 }
 
 proptest! {

@@ -10,6 +10,7 @@ use crate::helper::{Judge, Refused};
 #[derive(Clone, Debug, Default)]
 pub struct Kernel {
     pub(super) asked: Vec<Expect>,
+    pub(super) withdrawn: usize,
     pub(super) refuses: Option<Rule>,
     addr: Option<IpAddr>,
     port: Option<u16>,
@@ -41,5 +42,7 @@ impl Judge for Kernel {
         }
     }
 
-    fn withdraw(&mut self, _: Ticket, _: ExpectId) {}
+    fn withdraw(&mut self, _: Ticket, _: ExpectId) {
+        self.withdrawn += 1;
+    }
 }

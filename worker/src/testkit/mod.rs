@@ -82,6 +82,7 @@ struct Sent {
     payload: Vec<u8>,
     verdict: Verdict,
     asked: Vec<Expect>,
+    withdrawn: usize,
 }
 
 impl Talk {
@@ -131,11 +132,19 @@ impl Talk {
             tcp: (self.l4 == L4::Tcp).then_some(segment),
         };
         self.kernel.asked.clear();
+        self.kernel.withdrawn = 0;
         let verdict = self.server.packet(&header, payload, &mut self.kernel);
         assert_eq!(verdict.ticket, header.ticket, "the verdict names another packet");
         self.state = verdict.state.unwrap_or(self.state);
         let asked = self.kernel.asked.clone();
-        self.last = Some(Sent { dir: info.dir(), seq: segment.seq, payload: payload.to_vec(), verdict, asked });
+        self.last = Some(Sent {
+            dir: info.dir(),
+            seq: segment.seq,
+            payload: payload.to_vec(),
+            verdict,
+            asked,
+            withdrawn: self.kernel.withdrawn,
+        });
         self
     }
 
@@ -193,6 +202,12 @@ impl Talk {
     /// Nothing was asked.
     pub fn expects_nothing(self) -> Self {
         self.expects_all(&[])
+    }
+
+    /// So many grants were taken back.
+    pub fn withdraws(self, count: usize) -> Self {
+        assert_eq!(self.sent().withdrawn, count);
+        self
     }
 
     /// The packet goes on as it came.

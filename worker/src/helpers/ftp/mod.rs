@@ -166,10 +166,7 @@ fn announce(cx: &mut Cx<'_>, spot: &Spot) -> Result<(), Malformed> {
     if (grant.addr, grant.port) == (announced, spot.port) {
         return Ok(());
     }
-    match spot.render(grant.addr, grant.port) {
-        Some(text) => cx.replace(spot.span.clone(), text),
-        None => Ok(()),
-    }
+    cx.tell(&grant, spot.span.clone(), spot.render(grant.addr, grant.port))
 }
 
 #[cfg(test)]

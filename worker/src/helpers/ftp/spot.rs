@@ -41,10 +41,11 @@ impl Spot {
             }
             (Form::Six, IpAddr::V6(_)) => None,
             (Form::Extended(delimiter), addr) => {
-                let d = char::from(delimiter);
                 let text = addr.to_string();
+                // The announced delimiter may stand in the granted address: no address holds the usual one.
+                let d = Some(char::from(delimiter)).filter(|d| !text.contains(*d)).unwrap_or('|');
                 let family = if addr.is_ipv4() { 1 } else { 2 };
-                (!text.contains(d)).then(|| format!("{d}{family}{d}{text}{d}{port}{d}"))
+                Some(format!("{d}{family}{d}{text}{d}{port}{d}"))
             }
             (Form::Port, _) => Some(port.to_string()),
         }
@@ -138,6 +139,6 @@ mod tests {
         let addr = "2001:0db8:0:0:1:0:0:1".parse().unwrap();
         assert_eq!(spot.render(addr, 2000).unwrap(), "|2|2001:db8::1:0:0:1|2000|");
         assert_eq!(Spot { form: Form::Six, ..spot.clone() }.render(addr, 2000), None);
-        assert_eq!(Spot { form: Form::Extended(b':'), ..spot }.render(addr, 2000), None);
+        assert_eq!(Spot { form: Form::Extended(b':'), ..spot }.render(addr, 2000).unwrap(), "|2|2001:db8::1:0:0:1|2000|");
     }
 }

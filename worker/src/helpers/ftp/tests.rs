@@ -1,5 +1,7 @@
 //! Conversations with the FTP helper.
 
+mod split;
+
 use cthelper_proto::ipc::{Rule, Segment};
 use cthelper_proto::types::{CtInfo, Dir};
 use proptest::prelude::*;
@@ -343,64 +345,6 @@ fn a_line_over_two_segments_is_joined() {
         .expects(tcp("10.0.1.2:2000"))
         .passes_unchanged()
         .well_formed();
-}
-
-#[test]
-fn under_nat_a_cut_announcement_is_sent_again_whole() {
-    let talk = greeted_across(Net::Snat4, Kernel::that_grants_from("10.0.2.1"));
-    let seq = talk.next_seq(Dir::Orig);
-    talk.from_client("po")
-        .is_resent()
-        .keeps_state()
-        .from_client("RT 10,0,1,2,7,208\r\n")
-        .is_resent()
-        .segment(Dir::Orig, seq, b"po")
-        .is_resent()
-        .segment(Dir::Orig, seq, b"poRT 10,0,1,2,7,208\r\n")
-        .expects(tcp("10.0.1.2:2000"))
-        .passes_as("poRT 10,0,2,1,7,208\r\n")
-        .well_formed()
-        .from_client("PORT 10,0,1,2,7,209\r\n")
-        .passes_as("PORT 10,0,2,1,7,209\r\n");
-}
-
-#[test]
-fn under_nat_a_cut_announcement_that_needs_no_edit_is_joined() {
-    greeted_across(Net::Dnat4, Kernel::default())
-        .from_server("229 Ext")
-        .is_resent()
-        .from_server("ended (|||6446|)\r\n")
-        .expects(tcp("10.0.2.2:6446"))
-        .passes_unchanged();
-}
-
-#[test]
-fn under_nat_other_cut_lines_pass() {
-    let talk = || greeted_across(Net::Snat4, Kernel::default());
-    talk().from_client("RETR fi").passes_unchanged();
-    talk().from_server("226 Trans").passes_unchanged();
-    talk().from_server("230-text\r\n22").passes_unchanged();
-    let seq = talk().next_seq(Dir::Orig);
-    talk().packet(CtInfo::Established, Segment { seq, last: true }, b"PORT 1").passes_unchanged();
-}
-
-#[test]
-fn a_split_announcement_that_comes_split_again_and_again_passes_and_is_counted() {
-    let mut talk = greeted_across(Net::Snat4, Kernel::that_grants_from("10.0.2.1"));
-    let seq = talk.next_seq(Dir::Orig);
-    let (first, second) = (b"PORT 10,0,1,", b"2,7,208\r\n");
-    let end = crate::stream::end_of(seq, first.len());
-    for _ in 0..3 {
-        talk = talk.segment(Dir::Orig, seq, first).is_resent().segment(Dir::Orig, end, second).is_resent().well_formed();
-    }
-    talk.segment(Dir::Orig, seq, first)
-        .passes_unchanged()
-        .segment(Dir::Orig, end, second)
-        .expects(tcp("10.0.1.2:2000"))
-        .passes_unchanged()
-        .malformed("split announcement")
-        .segment(Dir::Orig, crate::stream::end_of(end, second.len()), b"PORT 10,0,1,2,7,209\r\n")
-        .passes_as("PORT 10,0,2,1,7,209\r\n");
 }
 
 #[test]
