@@ -88,6 +88,26 @@ fn slipstream_on_a_line_of_its_own() {
     assert_eq!(told(&[head, "PORT 10,0,1,2,31,144\r\n"]), Vec::<String>::new());
 }
 
+/// As above, with a request line that is longer than any line the helper reads, whole or over two segments.
+#[test]
+fn slipstream_with_a_long_url() {
+    assert_eq!(told(&["NOOP\r\n", "PORT 10,0,1,2,31,144\r\n"]).len(), 1, "without it the announcement counts");
+    let url = "a".repeat(1200);
+    for head in [format!("POST /{url} HTTP/1.1\r\n\r\n"), format!("POST /{url}"), format!("GET /{url}")] {
+        let events = told(&[&head, " HTTP/1.1\r\n\r\n", "PORT 10,0,1,2,31,144\r\n"]);
+        assert_eq!(events, Vec::<String>::new());
+    }
+}
+
+/// A browser that is made to speak TLS to port 21, with an announcement on a line of its own in a field that a stranger chooses
+/// (session id, server name).
+#[test]
+fn tls_on_the_control_port() {
+    for hello in ["\u{16}\u{3}\u{1}\u{2}\0\r\nPORT 10,0,1,2,31,144\r\n", "\u{16}\u{3}\u{1}\n"] {
+        assert_eq!(told(&[hello, "PORT 10,0,1,2,31,144\r\n"]), Vec::<String>::new());
+    }
+}
+
 /// An announcement within a line, an argument or a text.
 #[test]
 fn announcement_in_the_middle_of_a_line() {
@@ -202,6 +222,8 @@ fn malformed_lines_pass_and_are_counted_by_field() {
     let stage = Play::ftp().start();
     let mut flow = Control::over(Net::Snat4, 1);
     let long = format!("PORT 10,0,1,2,7,208{}\r\n", "0".repeat(4000));
+    // A control byte in the first line of all would be another protocol.
+    stage.kernel.carries(flow.client("NOOP\r\n"));
     for (line, field) in [
         ("PORT 10,0,1,2,7,208\0\r\n", "control byte in a command"),
         ("PO\0RT 10,0,1,2,7,208\r\n", "control byte in a command"),
