@@ -180,8 +180,9 @@ impl Running {
     }
 }
 
-/// Best effort: where it fails, so does the start of the lane, which says why.
-fn disarm<'a>(helpers: impl IntoIterator<Item = &'a String>) {
+/// Disables what an earlier life left enabled, unless another program serves it. Best effort: where it fails, so does the start of the
+/// lane, which says why.
+pub fn disarm<'a>(helpers: impl IntoIterator<Item = &'a String>) {
     let Ok(mut socket) = Nfnl::open() else { return };
     for helper in helpers {
         if registry::refuse_if_served(&mut socket, helper).is_ok() {

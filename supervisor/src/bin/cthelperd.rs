@@ -7,8 +7,6 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use cthelper_policy::config::{Config, ConfigError};
 use cthelper_supervisor::boot::{self, Failure};
-use cthelper_supervisor::kernel::netfilter::registry;
-use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 use cthelper_supervisor::replay;
 use cthelper_supervisor::spawn::launcher;
 
@@ -142,7 +140,7 @@ fn serve(run: Run) -> ExitCode {
         return fail(exit::USAGE, format!("no helper named: give --helper ftp, or write {}", Config::PATH));
     }
     if !config.helpers.values().any(|helper| helper.enabled) {
-        disarm(&config);
+        boot::disarm(config.helpers.keys());
         let path = file(&run.source).unwrap_or(Path::new(Config::PATH));
         return fail(exit::CONFIG, format!("no helper is enabled in {}", path.display()));
     }
@@ -153,17 +151,6 @@ fn serve(run: Run) -> ExitCode {
         Err(failure @ Failure::Permission(_)) => fail(exit::NO_PERMISSION, format!("{failure}; run it as root")),
         Err(failure @ Failure::Unavailable(_)) => fail(exit::UNAVAILABLE, failure),
         Err(failure @ Failure::System(_)) => fail(exit::OS, failure),
-    }
-}
-
-/// Disables what an earlier run left enabled, as `boot::run` does for those not enabled beside others. Without the privilege nothing
-/// happens, and what is to be said is the same.
-fn disarm(config: &Config) {
-    let Ok(mut socket) = Nfnl::open() else { return };
-    for name in config.helpers.keys() {
-        if registry::refuse_if_served(&mut socket, name).is_ok() {
-            let _ = registry::disarm(&mut socket, name);
-        }
     }
 }
 

@@ -95,6 +95,7 @@ pub struct Figures {
 }
 
 /// Carries the packets of one helper: kernel → worker → kernel.
+#[expect(clippy::struct_excessive_bools, reason = "what the kernel was told and how far the end has come are independent facts")]
 pub struct Lane<K> {
     kernel: K,
     setup: Setup,
