@@ -21,9 +21,11 @@ for source in "$@"; do
         extra_lftp
         extra_local
         extra_repeat
+        extra_split
         extra_kill
         extra_operate
         extra_end
+        extra_unclean
     else
         source_stop
     fi

@@ -51,6 +51,21 @@ RULES
     done
 }
 
+# An announcement cut by a segment boundary: without NAT it is put together, under NAT the sender is made to repeat it whole.
+extra_split() {
+    local nat family why
+    good=0 total=0
+    for nat in none snat; do
+        topology_rules $nat "$HELPER"
+        for family in 4 6; do
+            why=$(ip netns exec client "$REPO/tests/vm/guest/ftp-session.py" "$(topology_target $nat $family)" split true \
+                2>>"$VM_OUT/transfers.log") && why=''
+            result ours-split "ipv$family-$nat" "$why"
+        done
+    done
+    summary ours-split
+}
+
 # A worker dies; the control connection lives on, because its state lies in the kernel.
 extra_kill() {
     local family mode what crashes
@@ -117,4 +132,21 @@ extra_end() {
     esac
     modprobe -r nf_conntrack_ftp
     summary ours-end
+}
+
+# After SIGKILL the helper is enabled and nobody holds its queue: doctor says so, disarm ends it, and the next start is a clean one.
+extra_unclean() {
+    local said
+    good=0 total=0
+    source_start ours || { result ours-unclean start "did not come up again"; return; }
+    kill -KILL $SOURCE_PID
+    wait $SOURCE_PID 2>/dev/null
+    "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN doctor >/run/doctor.log 2>&1 && said='doctor finds nothing wrong' || said=''
+    result ours-unclean doctor "$said"
+    "$BIN/cthelperctl" disarm >/dev/null
+    said=$("$BIN/cthelperctl" nfct list helper | grep -c 'status = disabled')
+    if [ "$said" = 2 ]; then result ours-unclean disarm ''; else result ours-unclean disarm "$said of 2 objects disabled"; fi
+    if source_start ours; then result ours-unclean start ''; else result ours-unclean start "$(tail -n 1 "$VM_OUT/cthelperd.log")"; fi
+    if source_stop; then result ours-unclean sigterm ''; else result ours-unclean sigterm "no clean end on SIGTERM"; fi
+    summary ours-unclean
 }
