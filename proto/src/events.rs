@@ -1,5 +1,6 @@
 //! Audit events and the lines of `replay --json`: one JSON object per line, each with an `event` field.
 //! The schema is packaging/audit.schema.json.
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -120,6 +121,8 @@ pub enum Replay {
         expectations: u64,
         refused: u64,
         malformed: u64,
+        /// Of those, the helped connections' payloads by field.
+        fields: BTreeMap<String, u64>,
         fragments: u64,
         skipped: u64,
         crashes: u64,

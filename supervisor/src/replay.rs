@@ -40,7 +40,7 @@ pub fn run(files: &[PathBuf], helpers: &[String], json: bool, out: &mut dyn Writ
             let setup = Setup { config: helper.clone(), recipe, restart: Policy::default() };
             let mut tell = |line: &Line| print(out, line, json);
             let (counts, expectations, figures, error) = one(file, setup, &mut tell)?;
-            total.add(&counts, expectations, figures);
+            total.add(&counts, expectations, &figures);
             failed = failed.or_else(|| error.map(|error| blame(file, &error)));
         }
     }
@@ -88,7 +88,7 @@ struct Total {
 }
 
 impl Total {
-    fn add(&mut self, counts: &Counts, expectations: u64, figures: Figures) {
+    fn add(&mut self, counts: &Counts, expectations: u64, figures: &Figures) {
         self.counts.packets += counts.packets;
         self.counts.flows += counts.flows;
         self.counts.helped += counts.helped;
@@ -97,7 +97,9 @@ impl Total {
         self.counts.skipped += counts.skipped + counts.untracked;
         self.expectations += expectations;
         self.figures.refused += figures.refused;
-        self.figures.malformed += figures.malformed;
+        for (field, count) in &figures.malformed {
+            *self.figures.malformed.entry(field.clone()).or_default() += count;
+        }
         self.figures.crashes += figures.crashes;
     }
 
@@ -108,7 +110,8 @@ impl Total {
             helped: self.counts.helped,
             expectations: self.expectations,
             refused: self.figures.refused,
-            malformed: self.counts.malformed + self.figures.malformed,
+            malformed: self.counts.malformed + self.figures.malformed.values().sum::<u64>(),
+            fields: self.figures.malformed.clone(),
             fragments: self.counts.fragments,
             skipped: self.counts.skipped,
             crashes: self.figures.crashes,
@@ -134,8 +137,13 @@ fn words(line: &Line) -> String {
         ),
         Line::Refused { helper, rule, packet, .. } => format!("packet {packet}: refused by rule {rule} helper={helper}"),
         Line::Fragment { packet } => format!("packet {packet}: a fragment, not put together"),
-        Line::Summary { packets, flows, helped, expectations, refused, malformed, fragments, skipped, crashes } => format!(
-            "{packets} packets, {flows} connections ({helped} helped), {expectations} expectations, {refused} refused, {malformed} malformed, {fragments} fragments, {skipped} skipped, {crashes} crashes"
-        ),
+        Line::Summary { packets, flows, helped, expectations, refused, malformed, fields, fragments, skipped, crashes } => {
+            let fields: Vec<String> = fields.iter().map(|(field, count)| format!(" [{field}: {count}]")).collect();
+            let fields = fields.concat();
+            format!(
+                "{packets} packets, {flows} connections ({helped} helped), {expectations} expectations, {refused} refused, \
+                 {malformed} malformed{fields}, {fragments} fragments, {skipped} skipped, {crashes} crashes"
+            )
+        }
     }
 }

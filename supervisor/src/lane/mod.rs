@@ -4,6 +4,7 @@
 //!
 //! A lane waits for its queue, its worker, a deadline and the operator, in one `poll`; nobody on it waits for anybody else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -84,12 +85,12 @@ pub enum Ended {
 }
 
 /// A lane's counts, for the summary of a replay.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Figures {
     /// Expectations and edits refused.
     pub refused: u64,
-    /// Payloads that broke their protocol.
-    pub malformed: u64,
+    /// Payloads that broke their protocol, by field.
+    pub malformed: BTreeMap<String, u64>,
     /// Workers that ended.
     pub crashes: u64,
 }
@@ -189,7 +190,7 @@ impl<K: Kernel> Lane<K> {
     pub fn into_parts(self) -> (K, Figures) {
         let figures = Figures {
             refused: self.counters.refused.values().sum(),
-            malformed: self.counters.malformed.values().sum(),
+            malformed: self.counters.malformed,
             crashes: self.counters.restarts,
         };
         (self.kernel, figures)

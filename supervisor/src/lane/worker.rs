@@ -127,6 +127,7 @@ impl<K: Kernel> Lane<K> {
 
     /// Verifies the worker; the first one of the lane also opens the kernel's side. No packet is read or sent before this.
     fn serve(&mut self, landlock: Enforcement) -> Result<(), Stop> {
+        self.read_verdicts()?; // whatever it has said there by now, it said before Go
         let Some(session) = &mut self.session else { return Ok(()) };
         let identity = self.setup.recipe.identity;
         let expected = identity.expected();
