@@ -37,7 +37,7 @@ clippy:
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
 doc:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --workspace --lib
 
 deny: ## advisories and licences, where cargo-deny is installed; it needs no network with --offline
 	@if command -v cargo-deny >/dev/null; then cargo deny --offline check; else echo "cargo-deny is not installed: skipped (cargo install cargo-deny)"; fi

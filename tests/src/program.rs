@@ -1,4 +1,4 @@
-//! Runs `cthelperd` as an operator would, and waits for it no longer than [`PATIENCE`](crate::PATIENCE).
+//! Runs `cthelperd` as an operator would, and waits for it no longer than [`crate::PATIENCE`].
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

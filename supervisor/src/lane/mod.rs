@@ -1,6 +1,6 @@
 //! A lane: one kernel queue, one helper, one thread, one worker at a time. The files stand in the order a packet meets them:
-//! [`intake`] → [`records`] to the worker → [`ask`] → [`release`]; [`tickets`] and [`flows`] are what is remembered meanwhile,
-//! [`session`] is the worker's life, [`mourn`] its end.
+//! `intake` → `records` to the worker → `ask` → `release`; `tickets` and `flows` are what is remembered meanwhile,
+//! `session` is the worker's life, `mourn` its end.
 //!
 //! A lane waits for its queue, its worker, a deadline and the operator, in one `poll`; nobody on it waits for anybody else.
 

@@ -1,6 +1,6 @@
 //! One NFQUEUE socket: packets in batches, verdicts in batches.
 //!
-//! A batch verdict accepts *every* packet up to an id, so it may only cover a run in which each is accepted as it came; [`Run`]
+//! A batch verdict accepts *every* packet up to an id, so it may only cover a run in which each is accepted as it came; `Run`
 //! knows which are.
 
 use std::collections::VecDeque;
