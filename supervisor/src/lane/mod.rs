@@ -173,7 +173,8 @@ impl<K: Kernel> Lane<K> {
         Ok((lane, handle))
     }
 
-    /// Serves until told to stop, and leaves nothing behind that would hold packets up. `on_start` is called once, when the first worker is verified and the kernel sends packets.
+    /// Serves until told to stop, and leaves nothing behind that would hold packets up. `on_start` is called once, when the first worker
+    /// is verified and the kernel sends packets.
     pub fn run(&mut self, on_start: impl FnMut(&Manifest)) -> Ended {
         let ended = self.turns(on_start);
         if let (true, Ended::Fault(_)) = (self.started, &ended) {
