@@ -5,8 +5,9 @@
 //! 3. helpers of the configuration that an earlier life left enabled are disabled: nobody is at their queues, and new connections of
 //!    theirs are not confirmed until somebody is
 //! 4. capabilities down — before there is a thread that could keep the old ones
-//! 5. signals — from here on SIGTERM is an orderly stop — audit log, lanes — each lane starts a worker, has it verified, binds and configures its queue, and only then registers and
-//!    enables the helper: an enabled helper whose queue nobody holds leaves new connections unconfirmed
+//! 5. audit log; signals, so that from here on SIGTERM is an orderly stop; lanes: each starts a worker, has it verified, binds and
+//!    configures its queue, and only then registers and enables the helper, because an enabled helper whose queue nobody holds leaves
+//!    new connections unconfirmed
 //! 6. ready
 
 use std::fmt;

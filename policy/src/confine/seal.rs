@@ -9,8 +9,8 @@ use crate::profiles::WORKER;
 
 /// Confines the worker for good: called once, after its start and before `Ready`, while it has one thread.
 ///
-/// Order: faults get their default action back, landlock with nothing allowed, then not dumpable (exec undid the launcher's; now no process of the same uid can trace it or
-/// read its memory), and the inner filter last because it forbids the calls of the steps before.
+/// Order: faults get their default action back; landlock with nothing allowed; not dumpable (exec undid the launcher's; now no process
+/// of the same uid can trace it or read its memory); the inner filter last, because it forbids the calls of the steps before.
 ///
 /// Only for a program with std's `main`: without its handlers, the first step is the program's end.
 ///
