@@ -141,16 +141,21 @@ impl<K: Kernel> Lane<K> {
     /// left alone from now on, all that waits passes, in order and before what comes later.
     fn let_go(&mut self, held: Held) {
         self.quarantine.keep(self.setup.name(), &held.packet);
-        self.flows.went_plain(&held, Instant::now());
-        self.release(&held, Release::Accept);
-        if self.blame.blame(held.flow.id) {
-            tracing::warn!(helper = %self.setup.name(), flow = ?held.flow.orig, "this flow ends workers; it is left alone from now on");
+        let flow = held.flow;
+        self.pass(held);
+        if self.blame.blame(flow.id) {
+            tracing::warn!(helper = %self.setup.name(), flow = ?flow.orig, "this flow ends workers; it is left alone from now on");
             self.counters.trouble("flow-left-alone");
-            for waiting in self.tickets.take_waiting_of(&held.flow) {
-                self.release(&waiting, Release::Accept);
-                self.tickets.recycle(waiting);
+            for waiting in self.tickets.take_waiting_of(&flow) {
+                self.pass(waiting);
             }
         }
+    }
+
+    /// Gives a packet back as it came, and remembers that.
+    fn pass(&mut self, held: Held) {
+        self.flows.went_plain(&held, Instant::now());
+        self.release(&held, Release::Accept);
         self.tickets.recycle(held);
     }
 
@@ -188,9 +193,7 @@ impl<K: Kernel> Lane<K> {
     pub(super) fn pass_waiting(&mut self) {
         let waiting: Vec<Held> = self.tickets.drain_waiting().collect();
         for held in waiting {
-            self.flows.went_plain(&held, Instant::now());
-            self.release(&held, Release::Accept);
-            self.tickets.recycle(held);
+            self.pass(held);
         }
     }
 

@@ -9,7 +9,8 @@ use nix::sys::socket::{MsgFlags, recv, send};
 /// Reusable buffers for one lane's packet channel.
 #[derive(Debug)]
 pub(super) struct Records {
-    inbox: Vec<u8>,
+    /// Taken out while a record is read from it; an empty one costs nothing to leave behind.
+    pub(super) inbox: Vec<u8>,
     outbox: Vec<u8>,
 }
 
@@ -29,17 +30,17 @@ pub(super) enum Received<'a> {
     Record(&'a [u8]),
 }
 
-impl Records {
-    /// Receives one record without waiting.
-    pub(super) fn receive(&mut self, fd: BorrowedFd<'_>) -> Received<'_> {
-        match recv(fd.as_raw_fd(), &mut self.inbox, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
-            Ok(0) => Received::Hangup,
-            Ok(length) => Received::Record(self.inbox.get(..length).unwrap_or_default()),
-            Err(Errno::EAGAIN | Errno::EINTR) => Received::Nothing,
-            Err(_) => Received::Hangup,
-        }
+/// Receives one record into `inbox` without waiting.
+pub(super) fn receive<'a>(fd: BorrowedFd<'_>, inbox: &'a mut [u8]) -> Received<'a> {
+    match recv(fd.as_raw_fd(), inbox, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC) {
+        Ok(0) => Received::Hangup,
+        Ok(length) => Received::Record(inbox.get(..length).unwrap_or_default()),
+        Err(Errno::EAGAIN | Errno::EINTR) => Received::Nothing,
+        Err(_) => Received::Hangup,
     }
+}
 
+impl Records {
     /// Sends the first messages, each with its payload behind it, as one record; returns how many the channel took.
     pub(super) fn send<'a>(
         &mut self,

@@ -10,7 +10,7 @@ use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::Flow;
 
 use super::ask::{self, Heard};
-use super::records::Received;
+use super::records::{Received, receive};
 use super::session::{OutOfTurn, Phase, Session};
 use super::{Ended, Lane, mourn};
 use crate::kernel::Kernel;
@@ -63,14 +63,14 @@ impl<K: Kernel> Lane<K> {
     /// Reads a record of verdicts; `Ok(false)` = the worker has hung up.
     pub(super) fn read_verdicts(&mut self) -> Result<bool, OutOfTurn> {
         let Some(session) = &mut self.session else { return Ok(true) };
-        let mut records = std::mem::take(&mut self.records);
-        let heard = match records.receive(session.spawned.packets.as_fd()) {
+        let mut inbox = std::mem::take(&mut self.records.inbox);
+        let heard = match receive(session.spawned.packets.as_fd(), &mut inbox) {
             Received::Nothing => Ok(true),
             Received::Hangup => Ok(false),
             Received::Record(_) if session.phase != Phase::Serving => Err(OutOfTurn("a verdict before Go".to_owned())),
             Received::Record(record) => self.verdicts(record).map(|()| true),
         };
-        self.records = records;
+        self.records.inbox = inbox;
         heard
     }
 
