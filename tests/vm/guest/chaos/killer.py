@@ -1,0 +1,93 @@
+#!/usr/bin/python3
+"""killer.py SUPERVISOR HELPER SEED PERIOD: ends a worker of HELPER every PERIOD seconds, until it gets SIGTERM.
+
+The victim is any worker below the process SUPERVISOR, serving or spare, and the way any of SIGKILL, SIGSEGV, SIGABRT and SIGSTOP,
+both by a generator of SEED. One that was stopped is not touched again: its deadline is to end it. A tick without a victim is counted.
+Meanwhile it looks at the memory of SUPERVISOR and of those below it that are no workers (and at the supervisor's open files).
+
+At the end it prints one JSON object: kills by signal, `missed` ticks, `rss` as [most kB in the second quarter of the run, most in the
+last quarter], `files` the same.
+"""
+import json
+import os
+import random
+import signal
+import sys
+import time
+
+supervisor, helper, seed, period = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+WAYS = [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP]
+PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+dice, over = random.Random(seed), False
+kills, missed, stopped, rss, files = {way.name: 0 for way in WAYS}, 0, set(), [], []
+
+
+def end(*_):
+    global over
+    over = True
+
+
+def read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:  # gone meanwhile
+        return b""
+
+
+def family(pid):
+    """pid and all below it, with their command lines."""
+    yield pid, read(f"/proc/{pid}/cmdline").rstrip(b"\0").split(b"\0")
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return
+    for task in tasks:
+        for child in read(f"/proc/{pid}/task/{task}/children").split():
+            yield from family(int(child))
+
+
+def is_worker(command):
+    return os.path.basename(command[0]) in (b"fragile", b"cthelper-worker")
+
+
+def look():
+    """Takes the figures; gives the pids of the helper's workers."""
+    all_of_them, kb = list(family(supervisor)), 0
+    for pid, command in all_of_them:
+        if not is_worker(command):
+            kb += int((read(f"/proc/{pid}/statm").split() or [0, 0])[1]) * PAGE_KB
+    rss.append(kb)
+    try:
+        files.append(len(os.listdir(f"/proc/{supervisor}/fd")))
+    except OSError:
+        pass
+    return [pid for pid, command in all_of_them if is_worker(command) and command[-1] == helper.encode()]
+
+
+def quarters(series):
+    quarter = len(series) // 4
+    return [max(series[quarter : 2 * quarter], default=0), max(series[3 * quarter :], default=0)]
+
+
+signal.signal(signal.SIGTERM, end)
+tick = time.monotonic()
+while not over:
+    tick = max(tick + period, time.monotonic())
+    workers = look()
+    stopped &= set(workers)
+    victims = [pid for pid in workers if pid not in stopped]
+    time.sleep(max(0, tick - time.monotonic()))
+    if not victims:
+        missed += 1
+        continue
+    victim, way = dice.choice(victims), dice.choice(WAYS)
+    try:
+        os.kill(victim, way)
+    except ProcessLookupError:
+        missed += 1
+        continue
+    kills[way.name] += 1
+    if way == signal.SIGSTOP:
+        stopped.add(victim)
+print(json.dumps({"kills": kills, "missed": missed, "rss": quarters(rss), "files": quarters(files)}))
