@@ -25,7 +25,7 @@ chaos_config() {
     local restart="policy = \"always\", deadline = \"${CHAOS_DEADLINE}ms\", spares = 2
 backoff = { initial = \"1ms\", max = \"1ms\" }
 limit = { burst = 10000, interval = \"60s\" }
-blame = { times = 1000, penalty = \"1s\" }"
+blame = { times = 255, penalty = \"1s\" }"
     cat <<CONF
 [helper.ftp]
 worker = "$BIN/fragile"
@@ -161,7 +161,7 @@ chaos_misbehave() {
     local begin=$SECONDS before
     before=$(grep -cE '"(worker_crashed|worker_hung)".*"helper":"echo"' "$AUDIT")
     flood_server
-    flood calm 8 1 12 & local calm=$!
+    flood calm 8 1 20 & local calm=$!
     sleep 1
     ip netns exec client /usr/bin/python3 "$CHAOS/misbehave.py" "$(topology_target snat 4)" "$AUDIT" $((CHAOS_DEADLINE + CHAOS_SLACK)) \
         "$BIN/cthelperctl" $CTHELPERD_RUN >/run/chaos.harms 2>>"$VM_OUT/chaos.log"
@@ -194,7 +194,7 @@ chaos() {
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     : >"$VM_OUT/results"
     topology_build
-    server_start pyftpdlib || exit
+    server_start vsftpd || exit
     chaos "$@"; status=$?
     server_stop
     exit $status

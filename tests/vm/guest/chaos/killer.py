@@ -3,7 +3,8 @@
 
 The victim is any worker below the process SUPERVISOR, serving or spare, and the way any of SIGKILL, SIGSEGV, SIGABRT and SIGSTOP,
 both by a generator of SEED. One that was stopped is not touched again: its deadline is to end it. A tick without a victim is counted.
-Meanwhile it looks at the memory of SUPERVISOR and of those below it that are no workers (and at the supervisor's open files).
+Meanwhile it looks at the memory of SUPERVISOR, of what else of the daemon runs when it begins, and at the supervisor's open files.
+Whom it stopped and nobody missed it lets go on at the end.
 
 At the end it prints one JSON object: kills by signal, `missed` ticks, `rss` as [most kB in the second quarter of the run, most in the
 last quarter], `files` the same.
@@ -47,22 +48,21 @@ def family(pid):
             yield from family(int(child))
 
 
-def is_worker(command):
-    return os.path.basename(command[0]) in (b"fragile", b"cthelper-worker")
+def workers_of(which):
+    """The pids of the workers, launchers not among them."""
+    for pid, command in family(supervisor):
+        if os.path.basename(command[0]) in (b"fragile", b"cthelper-worker") and which in (None, command[-1]):
+            yield pid
 
 
 def look():
     """Takes the figures; gives the pids of the helper's workers."""
-    all_of_them, kb = list(family(supervisor)), 0
-    for pid, command in all_of_them:
-        if not is_worker(command):
-            kb += int((read(f"/proc/{pid}/statm").split() or [0, 0])[1]) * PAGE_KB
-    rss.append(kb)
+    rss.append(sum(int((read(f"/proc/{pid}/statm").split() or [0, 0])[1]) * PAGE_KB for pid in staff))
     try:
         files.append(len(os.listdir(f"/proc/{supervisor}/fd")))
     except OSError:
         pass
-    return [pid for pid, command in all_of_them if is_worker(command) and command[-1] == helper.encode()]
+    return list(workers_of(helper.encode()))
 
 
 def quarters(series):
@@ -71,6 +71,9 @@ def quarters(series):
 
 
 signal.signal(signal.SIGTERM, end)
+staff = {pid for pid, _ in family(supervisor)}
+time.sleep(0.5)
+staff &= {pid for pid, _ in family(supervisor)} - set(workers_of(None))
 tick = time.monotonic()
 while not over:
     tick = max(tick + period, time.monotonic())
@@ -90,4 +93,9 @@ while not over:
     kills[way.name] += 1
     if way == signal.SIGSTOP:
         stopped.add(victim)
+for pid in stopped & set(workers_of(None)):
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        pass
 print(json.dumps({"kills": kills, "missed": missed, "rss": quarters(rss), "files": quarters(files)}))

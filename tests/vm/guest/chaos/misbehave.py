@@ -13,14 +13,15 @@ import sys
 import time
 
 host, audit, within, ctl, runtime_dir = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
-# What is asked for, and what the audit log must call it.
+# What is asked for, and what the audit log must call it. Who eats memory ends by its limit, or by its deadline if that is sooner.
+HUNG = ("worker_hung", "")
 EXPECTED = [
-    ("panic", "worker_crashed", "SIGABRT"),
-    ("syscall", "worker_crashed", "SIGSYS"),
-    ("eat", "worker_crashed", "SIGABRT"),
-    ("hang", "worker_hung", ""),
-    ("spin", "worker_hung", ""),
-    ("stop", "worker_hung", ""),
+    ("panic", [("worker_crashed", "SIGABRT")]),
+    ("syscall", [("worker_crashed", "SIGSYS")]),
+    ("eat", [("worker_crashed", "SIGABRT"), HUNG]),
+    ("hang", [HUNG]),
+    ("spin", [HUNG]),
+    ("stop", [HUNG]),
 ]
 
 
@@ -57,9 +58,18 @@ def harm(name):
     return start, sock
 
 
-def try_one(name, event, cause):
+def settled():
+    """The number of ends, once nobody has ended for a second."""
+    before = -1
+    while before != len(ends()):
+        before = len(ends())
+        time.sleep(1)
+    return before
+
+
+def try_one(name, expected):
+    before = settled()
     serving()
-    before = len(ends())
     start, sock = harm(name)
     until, found = time.monotonic() + 15, []
     while not found and time.monotonic() < until:
@@ -72,13 +82,13 @@ def try_one(name, event, cause):
         return "nobody ended"
     took = round((found[0]["time"] - start) * 1000)
     said = found[0].get("cause", found[0].get("said"))
-    if found[0]["event"] != event or cause not in said:
+    if not any(found[0]["event"] == event and cause in said for event, cause in expected):
         return f"{found[0]['event']}: {said}"
     return f"ok {said} after {took} ms" if took <= within else f"took {took} ms, {within} are allowed"
 
 
-for name, event, cause in EXPECTED:
+for name, expected in EXPECTED:
     try:
-        print(name, try_one(name, event, cause), flush=True)
+        print(name, try_one(name, expected), flush=True)
     except (OSError, ValueError, KeyError) as error:
         print(name, type(error).__name__, error, flush=True)
