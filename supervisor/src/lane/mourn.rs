@@ -3,16 +3,16 @@
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use cthelper_policy::restart::{Exit, Next};
 use cthelper_proto::ctl::LaneState;
-use cthelper_proto::events::{Crash, Event};
+use cthelper_proto::events::{Crash, Event, Master};
+use nix::sys::signal::Signal;
 
 use super::session::{OutOfTurn, Phase, Session};
 use super::tickets::Held;
-use super::{Ended, HANDSHAKE, HOLD, Lane};
-use crate::evidence::{crash, text};
+use super::{Ended, HANDSHAKE, Lane};
 use crate::kernel::{Kernel, Release};
 
 /// How long a worker that hung up may take to be reaped before it is killed.
@@ -20,9 +20,6 @@ const LAST_BREATH: Duration = Duration::from_millis(20);
 
 /// Reads of 4 KiB in one turn: what a pipe holds.
 const LOG_READS: usize = 16;
-
-/// Longest text about what a worker said, bytes.
-const SAID: usize = 512;
 
 /// Why a worker is no longer ours.
 #[derive(Debug)]
@@ -81,7 +78,7 @@ impl<K: Kernel> Lane<K> {
         if shaking_hands || overdue(self) {
             self.worker_ended(&Cause::Silent)?;
         }
-        if !self.is_serving() && self.started && (self.state != LaneState::Restarting || now > self.down_since + HOLD) {
+        if !self.is_serving() && self.started && !self.is_holding(now) {
             self.pass_waiting();
         }
         Ok(())
@@ -101,8 +98,10 @@ impl<K: Kernel> Lane<K> {
             Cause::Silent | Cause::OutOfTurn(_) | Cause::Replaced => None,
         };
         let (pid, generation, landed) = (session.spawned.pid(), session.generation, session.phase == Phase::Serving);
-        let Session { spawned, log, since, packets, landlock, .. } = session;
-        let ended = if own_end.is_none() { spawned.bury() } else { own_end };
+        let Session { spawned, log, since, packets, .. } = session;
+        if own_end.is_none() {
+            spawned.bury();
+        }
         if !self.started {
             return Err(Ended::NotStarted(format!("the first worker {}: {}", describe(cause, own_end), log.escaped())));
         }
@@ -111,28 +110,17 @@ impl<K: Kernel> Lane<K> {
             _ => self.tickets.in_hand(),
         };
         self.tickets.send_again();
-        let log = log.escaped();
-        let id = crash::id(self.setup.name(), generation, SystemTime::now());
-        let mut crash = Crash {
-            in_hand: in_hand.as_ref().map(|held| {
-                let file = self.quarantine.keep(self.setup.name(), &held.packet);
-                crash::in_hand(&held.flow, held.info.dir(), &held.packet, file.as_deref())
-            }),
-            id,
+        let crash = Crash {
             helper: self.setup.name().to_owned(),
             pid,
             generation,
             cause: describe(cause, own_end),
-            exit: crash::exit(ended),
-            fault: None,
-            panic: text::panic_of(&log),
             uptime: now.saturating_duration_since(since).as_secs_f64(),
             packets,
             in_flight,
-            log,
-            landlock: landlock.to_string(),
+            in_hand: in_hand.as_ref().map(|held| Master::from(&held.flow.orig)),
+            log: log.escaped(),
             decision: String::new(),
-            next_delay_ms: None,
         };
         if let Some(held) = in_hand {
             self.let_go(held);
@@ -141,22 +129,21 @@ impl<K: Kernel> Lane<K> {
             self.down_since = now;
         }
         self.counters.restarts += 1;
-        crash.decision = match cause {
+        let decision = match cause {
             Cause::Replaced => self.again(Duration::ZERO, now),
             _ => self.after_exit(exit(cause, own_end), now),
         };
-        crash.next_delay_ms =
-            self.next_spawn.map(|at| u64::try_from(at.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX));
-        self.record(cause, Box::new(crash));
+        self.record(cause, Crash { decision, ..crash });
         Ok(())
     }
 
-    /// The packet the worker was on: it passes as it came, its flow is remembered. Of a flow that is
+    /// The packet the worker was on: it passes as it came, its flow is remembered, its bytes are kept for the analyst. Of a flow that is
     /// left alone from now on, all that waits passes, in order and before what comes later.
     fn let_go(&mut self, held: Held) {
+        self.quarantine.keep(self.setup.name(), &held.packet);
         let flow = held.flow;
         self.pass(held);
-        if self.blame.blame(flow.id) {
+        if self.blame.blame(flow.id, Instant::now()) {
             tracing::warn!(helper = %self.setup.name(), flow = ?flow.orig, "this flow ends workers; it is left alone from now on");
             self.counters.trouble("flow-left-alone");
             for waiting in self.tickets.take_waiting_of(&flow) {
@@ -175,8 +162,8 @@ impl<K: Kernel> Lane<K> {
     fn after_exit(&mut self, exit: Exit, now: Instant) -> String {
         match self.restart.after_exit(exit, now) {
             Next::Restart(delay) => self.again(delay, now),
-            Next::OpenCircuit => {
-                self.open_circuit("too many workers ended");
+            Next::OpenCircuit { why, .. } => {
+                self.open_circuit(&why.to_string());
                 "circuit opened".to_owned()
             }
         }
@@ -210,14 +197,19 @@ impl<K: Kernel> Lane<K> {
         }
     }
 
-    fn record(&self, cause: &Cause, crash: Box<Crash>) {
+    fn record(&self, cause: &Cause, crash: Crash) {
         tracing::warn!(
             helper = %crash.helper, pid = crash.pid, generation = crash.generation, cause = %crash.cause,
             in_flight = crash.in_flight, decision = %crash.decision, "worker ended"
         );
         self.audit.write(match cause {
             Cause::Silent => Event::WorkerHung(crash),
-            Cause::OutOfTurn(why) => Event::WorkerOutOfTurn { said: text::one_line(&why.to_string(), SAID), crash },
+            Cause::OutOfTurn(why) => Event::WorkerOutOfTurn {
+                helper: crash.helper,
+                pid: crash.pid,
+                generation: crash.generation,
+                said: why.to_string(),
+            },
             Cause::Replaced => Event::WorkerReplaced { helper: crash.helper, pid: crash.pid, generation: crash.generation },
             Cause::Hangup => Event::WorkerCrashed(crash),
         });
@@ -227,10 +219,13 @@ impl<K: Kernel> Lane<K> {
 fn describe(cause: &Cause, status: Option<ExitStatus>) -> String {
     match cause {
         Cause::Silent => "was silent past its deadline".to_owned(),
-        Cause::OutOfTurn(why) => text::one_line(&format!("out of turn: {why}"), SAID),
+        Cause::OutOfTurn(why) => format!("out of turn: {why}"),
         Cause::Replaced => "replaced by the operator".to_owned(),
         Cause::Hangup => match (status.and_then(|s| s.signal()), status.and_then(|s| s.code())) {
-            (Some(number), _) => format!("signal {}", crash::signal_name(number)),
+            (Some(signal), _) => {
+                let name = Signal::try_from(signal).map_or("unknown", Signal::as_str);
+                format!("signal {name}")
+            }
             (None, Some(code)) => format!("exit {code}"),
             (None, None) => "closed its channels".to_owned(),
         },
