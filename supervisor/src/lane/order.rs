@@ -137,7 +137,7 @@ impl<K: Kernel> Lane<K> {
             families: manifest.map_or_else(Vec::new, |manifest| manifest.families.to_vec()),
             queue: self.kernel.queue(),
             state: self.state,
-            on_down: "pass".to_owned(),
+            on_down: self.setup.config.restart.on_down.to_string(),
             packets: self.counters.packets,
             verdicts: self.counters.verdicts,
             expectations: self.counters.expectations,
