@@ -18,13 +18,14 @@ pub(crate) fn dispatch(args: &[&str]) -> Option<ExitCode> {
     }
 }
 
-/// Reduces itself, says its status on stdout, then becomes a launcher's parent if asked to.
+/// A supervisor, which says its status on stdout; or a warden, if there is something to launch.
 fn supervisor(rest: &[&str]) -> ExitCode {
-    confine::warden().unwrap();
     let [uid, gid, action] = rest else {
+        confine::supervisor().unwrap();
         print!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
         return ExitCode::SUCCESS;
     };
+    confine::warden().unwrap();
     let exe = std::env::current_exe().unwrap();
     let status = Command::new(exe).args(["role", "launcher", uid, gid, action]).status().unwrap();
     ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
