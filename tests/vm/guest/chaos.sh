@@ -21,24 +21,24 @@ CHAOS_SLACK=1700       # ms on top of it for an emulated machine that is busy to
 CHAOS_GROWTH=512       # kB that the daemon may grow from the second to the last quarter of a run
 AUDIT=$VM_OUT/audit.jsonl
 
-chaos_config() {
-    local restart="policy = \"always\", deadline = \"${CHAOS_DEADLINE}ms\", spares = 2
-backoff = { initial = \"1ms\", max = \"1ms\" }
-limit = { burst = 10000, interval = \"60s\" }
-blame = { times = 255, penalty = \"1s\" }"
-    cat <<CONF
-[helper.ftp]
+chaos_config() {   # both helpers; what becomes of a packet in hand
+    local helper crash
+    while read -r helper crash; do
+        cat <<CONF
+[helper.$helper]
 worker = "$BIN/fragile"
-[helper.ftp.restart]
-${restart//, /$'\n'}
-on_crash_packet = "drop"
-
-[helper.echo]
-worker = "$BIN/fragile"
-[helper.echo.restart]
-${restart//, /$'\n'}
-on_crash_packet = "pass"
+[helper.$helper.restart]
+deadline = "${CHAOS_DEADLINE}ms"
+spares = 2
+backoff = { initial = "1ms", max = "1ms" }
+limit = { burst = 1000, interval = "60s" }
+blame = { times = 255, penalty = "1s" }
+on_crash_packet = "$crash"
 CONF
+    done <<'LIST'
+ftp drop
+echo pass
+LIST
 }
 
 # The daemon with both helpers, the rules of SNAT, and udp/69 helped besides.
