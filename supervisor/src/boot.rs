@@ -26,7 +26,8 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
 
 use crate::audit::Audit;
-use crate::control::{self, Over};
+use crate::configuration::Source;
+use crate::control::{self, Governor, Over};
 use crate::kernel::Fault;
 use crate::kernel::netfilter::socket::Nfnl;
 use crate::kernel::netfilter::{Netfilter, registry};
@@ -43,6 +44,8 @@ const LOCK: &str = "/run/cthelperd.lock";
 pub struct Options {
     /// The configuration, read and checked.
     pub config: Config,
+    /// Where it is read again.
+    pub source: Source,
     /// Holds `control.sock`.
     pub runtime_dir: PathBuf,
     /// JSON lines go here, if anywhere.
@@ -139,7 +142,8 @@ fn serve(
     drop(over);
     audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
-    let ends = runtime.block_on(control::serve(socket, signals, handles, ends)).map_err(system("serve control.sock"))?;
+    let governor = Governor::new(handles, options.source.clone(), options.config.clone());
+    let ends = runtime.block_on(control::serve(socket, signals, governor, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
     }

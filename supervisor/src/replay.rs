@@ -36,9 +36,9 @@ pub fn run(files: &[PathBuf], helpers: &[String], json: bool, out: &mut dyn Writ
     for file in files {
         for helper in config.helpers.values() {
             let worker = worker_binary(helper.worker.as_deref()).map_err(Failure::Unavailable)?;
-            let mut hiring = Hiring::start(Path::new("/proc/self/exe")).map_err(warden)?;
-            let post = hiring.post(&Recipe::new(&helper.name, worker, identity)).map_err(warden)?;
-            let _warden = hiring.seal().map_err(warden)?;
+            let mut hiring = Hiring::start(Path::new("/proc/self/exe")).map_err(no_warden)?;
+            let post = hiring.post(&Recipe::new(&helper.name, worker, identity)).map_err(no_warden)?;
+            let _warden = hiring.seal().map_err(no_warden)?;
             let setup = Setup { config: helper.clone(), identity };
             let mut tell = |line: &Line| print(out, line, json);
             let (counts, expectations, figures, error) = one(file, setup, post, &mut tell)?;
@@ -50,7 +50,8 @@ pub fn run(files: &[PathBuf], helpers: &[String], json: bool, out: &mut dyn Writ
     failed.map_or(Ok(()), Err)
 }
 
-fn warden(error: std::io::Error) -> Failure {
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn no_warden(error: std::io::Error) -> Failure {
     Failure::Unavailable(format!("start the warden: {error}"))
 }
 

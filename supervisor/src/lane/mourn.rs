@@ -177,7 +177,9 @@ impl<K: Kernel> Lane<K> {
                 mourned.crash.generation
             })
             .collect();
-        lingering.into_iter().for_each(|generation| self.end(generation));
+        for generation in lingering {
+            self.end(generation);
+        }
         while let Some(at) = self.mourning.iter().position(|mourned| now > mourned.until) {
             let mourned = self.mourning.swap_remove(at);
             self.bury(mourned, None)?;

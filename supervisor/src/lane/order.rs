@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
+use cthelper_policy::config::HelperConfig;
 use cthelper_proto::ctl::{HelperStatus, LaneState, WorkerStatus};
 use cthelper_proto::events::Event;
 use nix::errno::Errno;
@@ -27,6 +28,8 @@ pub enum Command {
     Enable(oneshot::Sender<Result<(), String>>),
     /// Let packets pass without the helper.
     Disable(oneshot::Sender<Result<(), String>>),
+    /// Serve by these settings from now on.
+    Reconfigure(Box<HelperConfig>, oneshot::Sender<Result<(), String>>),
     /// Disable in the kernel, answer what is queued, end.
     Stop,
 }
@@ -75,6 +78,7 @@ impl<K: Kernel> Lane<K> {
                     }
                     drop(answer.send(done.map_err(|fault| fault.to_string())));
                 }
+                Command::Reconfigure(config, answer) => drop(answer.send(self.reconfigure(&config))),
                 Command::Stop => self.stop(),
             }
         }
