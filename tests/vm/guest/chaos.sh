@@ -14,7 +14,7 @@
 
 CHAOS=$REPO/tests/vm/guest/chaos
 CHAOS_SEED=${CHAOS_SEED:-$(date +%Y%m%d)}
-CHAOS_PERIOD=0.2       # seconds from one kill to the next
+CHAOS_PERIOD=0.2       # seconds from one kill to the next (killer.py says when it is longer)
 CHAOS_TRANSFERS=300
 CHAOS_DEADLINE=300     # ms a worker may keep a packet
 CHAOS_SLACK=1700       # ms on top of it for an emulated machine that is busy to see, kill and record
@@ -34,6 +34,7 @@ backoff = { initial = "1ms", max = "1ms" }
 limit = { burst = 1000, interval = "60s" }
 blame = { times = 255, penalty = "1s" }
 on_crash_packet = "$crash"
+hold = "10s"
 CONF
     done <<'LIST'
 ftp drop
@@ -85,7 +86,7 @@ chaos_ftp() {
     ip netns exec client /usr/bin/python3 "$CHAOS/sessions.py" $CHAOS_TRANSFERS "$(topology_target snat 4)" "$(topology_target snat 6)" \
         "$CHAOS_SEED" /run/chaos.quit >/run/chaos.sessions 2>>"$VM_OUT/chaos.log" & client=$!
     chaos_kill ftp
-    wait_for 200 chaos_is_idle $client
+    wait_for 300 chaos_is_idle $client
     chaos_spare
     none expectations-while-connected "$(unused_expectations)" 'expectations that nobody used, with all transfers done'
     : >/run/chaos.quit

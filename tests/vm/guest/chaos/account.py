@@ -45,7 +45,7 @@ def deaths(audit, helper, kills_file, *wanted):
         panics += "panic at" in crash["log"]
     causes["panic"] = panics
     kills = sum(count for way, count in account["kills"].items() if way != "SIGSTOP")
-    print(f"{helper}: killed {account['kills']}, {account['missed']} ticks without a victim; ends: {dict(causes)}, {in_flight} with packets in flight", file=sys.stderr)
+    print(f"{helper}: a kill every {account['period']} s, {account['kills']}, {account['missed']} ticks without a victim; ends: {dict(causes)}, {in_flight} with packets in flight", file=sys.stderr)
     if missing := [cause for cause in wanted if not causes[cause]]:
         return f"nobody ended by {', '.join(missing)}"
     if not in_flight:
