@@ -42,6 +42,8 @@ pub enum Event {
     WorkerRefused { helper: String, pid: u32, reason: String },
     /// Policy or kernel refused an expectation or an edit; the packet passed.
     ExpectationRefused { helper: String, rule: String, master: Master, dst: Option<IpAddr>, dport: Option<u16> },
+    /// A flow ended so many workers that it is left alone: it passes without the helper from now on.
+    FlowQuarantined { helper: String, master: Master },
     /// The helper is DISABLED in the kernel: packets pass without it.
     CircuitOpened { helper: String, reason: String },
     /// The helper is enabled again.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use cthelper_policy::config::{Config, ConfigError};
+use cthelper_supervisor::audit::{Places, journal};
 use cthelper_supervisor::boot::{self, Failure};
 use cthelper_supervisor::replay;
 use cthelper_supervisor::spawn::launcher;
@@ -59,6 +60,9 @@ struct Run {
     /// Append audit events to this file, one JSON object per line.
     #[arg(long, value_name = "FILE")]
     audit_log: Option<PathBuf>,
+    /// Send audit events to the journal at this socket, too; `none` = do not.
+    #[arg(long, value_name = "SOCKET", default_value = journal::SOCKET)]
+    journal: PathBuf,
     /// Keep packets that workers died on in this folder.
     #[arg(long, value_name = "DIR")]
     quarantine_dir: Option<PathBuf>,
@@ -144,8 +148,9 @@ fn serve(run: Run) -> ExitCode {
         let path = file(&run.source).unwrap_or(Path::new(Config::PATH));
         return fail(exit::CONFIG, format!("no helper is enabled in {}", path.display()));
     }
-    let Run { runtime_dir, audit_log, quarantine_dir, .. } = run;
-    match boot::run(&boot::Options { config, runtime_dir, audit_log, quarantine_dir }) {
+    let Run { runtime_dir, audit_log, journal, quarantine_dir, .. } = run;
+    let audit = Places { log: audit_log, journal: Some(journal).filter(|socket| socket != Path::new("none")) };
+    match boot::run(&boot::Options { config, runtime_dir, audit, quarantine_dir }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure @ Failure::Permission(_)) if nix::unistd::geteuid().is_root() => fail(exit::NO_PERMISSION, failure),
         Err(failure @ Failure::Permission(_)) => fail(exit::NO_PERMISSION, format!("{failure}; run it as root")),

@@ -25,7 +25,9 @@ pub fn escaped(bytes: &[u8]) -> String {
 /// Two digits a byte.
 pub fn hex(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(2 * bytes.len());
-    bytes.iter().for_each(|byte| push_hex(&mut out, *byte));
+    for byte in bytes {
+        push_hex(&mut out, *byte);
+    }
     out
 }
 

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cthelper_policy::restart::{Exit, Next};
 use cthelper_proto::ctl::LaneState;
-use cthelper_proto::events::{Crash, Event};
+use cthelper_proto::events::{Crash, Event, Master};
 
 use super::session::{OutOfTurn, Phase, Session};
 use super::tickets::Held;
 use super::{Ended, HANDSHAKE, HOLD, Lane};
+use crate::evidence::exhibit::Exhibit;
 use crate::evidence::{crash, text};
 use crate::kernel::{Kernel, Release};
 
@@ -115,7 +116,16 @@ impl<K: Kernel> Lane<K> {
         let id = crash::id(self.setup.name(), generation, SystemTime::now());
         let mut crash = Crash {
             in_hand: in_hand.as_ref().map(|held| {
-                let file = self.quarantine.keep(self.setup.name(), &held.packet);
+                let exhibit = Exhibit {
+                    crash: id.clone(),
+                    helper: self.setup.name().to_owned(),
+                    cause: describe(cause, own_end),
+                    flow: held.flow,
+                    info: held.info,
+                    confirmed: held.confirmed,
+                    state: held.state,
+                };
+                let file = self.quarantine.keep(&exhibit, &held.packet);
                 crash::in_hand(&held.flow, held.info.dir(), &held.packet, file.as_deref())
             }),
             id,
@@ -159,6 +169,7 @@ impl<K: Kernel> Lane<K> {
         if self.blame.blame(flow.id) {
             tracing::warn!(helper = %self.setup.name(), flow = ?flow.orig, "this flow ends workers; it is left alone from now on");
             self.counters.trouble("flow-left-alone");
+            self.audit.write(Event::FlowQuarantined { helper: self.setup.name().to_owned(), master: Master::from(&flow.orig) });
             for waiting in self.tickets.take_waiting_of(&flow) {
                 self.pass(waiting);
             }

@@ -8,11 +8,12 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use pcap_parser::pcapng::{Block, EnhancedPacketBlock, InterfaceDescriptionBlock, SimplePacketBlock};
+use pcap_parser::pcapng::{Block, EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, SimplePacketBlock};
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{LegacyPcapBlock, LegacyPcapReader, PcapBlockOwned, PcapError, PcapHeader, PcapNGReader};
 
 use super::link::{Skip, network};
+use crate::evidence::exhibit::Exhibit;
 
 /// Buffer to begin with, bytes. A section header must fit into it: twice the longest comment that one may hold.
 const FIRST_CAPACITY: usize = 128 * 1024;
@@ -52,6 +53,8 @@ pub struct CapturedPacket {
     pub time: Duration,
     /// From the IP header on; link padding may follow.
     pub ip: Vec<u8>,
+    /// What it was kept with, if it was in a worker's hands when that ended.
+    pub exhibit: Option<Box<Exhibit>>,
 }
 
 /// The file cannot be read any further.
@@ -218,7 +221,7 @@ impl Contents {
             PcapBlockOwned::NG(Block::InterfaceDescription(described)) => {
                 self.interfaces.push(Interface::of_block(described, self.big_endian));
             }
-            PcapBlockOwned::NG(Block::EnhancedPacket(record)) => return Ok(Some(self.enhanced(record))),
+            PcapBlockOwned::NG(Block::EnhancedPacket(record)) => return self.enhanced(record).map(Some),
             PcapBlockOwned::NG(Block::SimplePacket(record)) => return Ok(Some(self.simple(record))),
             PcapBlockOwned::NG(_) => {}
         }
@@ -233,12 +236,16 @@ impl Contents {
         self.record(0, record.data, record.origlen)
     }
 
-    fn enhanced(&mut self, record: &EnhancedPacketBlock<'_>) -> Record {
+    fn enhanced(&mut self, record: &EnhancedPacketBlock<'_>) -> Result<Record, String> {
         let interface = usize::try_from(record.if_id).ok().and_then(|id| self.interfaces.get(id));
         if let Some(interface) = interface {
             self.time = interface.time(u64::from(record.ts_high) << 32 | u64::from(record.ts_low));
         }
-        self.record(record.if_id, record.packet_data(), record.origlen)
+        let mut read = self.record(record.if_id, record.packet_data(), record.origlen);
+        if let Record::Packet(packet) = &mut read {
+            packet.exhibit = exhibit(record)?;
+        }
+        Ok(read)
     }
 
     /// A simple packet has no time, so it gets that of its predecessor, and no captured length but its interface's.
@@ -254,7 +261,7 @@ impl Contents {
         self.number += 1;
         let number = self.number;
         match self.packet(id, frame, original) {
-            Ok(ip) => Record::Packet(CapturedPacket { number, time: self.time, ip: ip.to_vec() }),
+            Ok(ip) => Record::Packet(CapturedPacket { number, time: self.time, ip: ip.to_vec(), exhibit: None }),
             Err(why) => Record::Skipped { number, why },
         }
     }
@@ -267,6 +274,13 @@ impl Contents {
         }
         network(interface.link, frame)
     }
+}
+
+/// What a packet was kept with, by its comments.
+fn exhibit(record: &EnhancedPacketBlock<'_>) -> Result<Option<Box<Exhibit>>, String> {
+    let comments = record.options.iter().filter(|option| option.code == OptionCode::Comment);
+    let mut ours = comments.filter_map(|option| Exhibit::read(option.as_bytes().unwrap_or_default()));
+    ours.next().transpose().map(|exhibit| exhibit.map(Box::new))
 }
 
 impl Interface {

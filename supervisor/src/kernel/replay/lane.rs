@@ -1,14 +1,14 @@
 //! A capture as a lane's kernel: packets come from the file, expectations are printed and kept in the table.
 
 use std::os::fd::BorrowedFd;
-use std::sync::mpsc::Receiver;
 
-use cthelper_proto::events::{Event as Audited, Master, Record, Replay as Line};
+use cthelper_proto::events::{Event as Audited, Master, Replay as Line};
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::State;
 use nix::errno::Errno;
 
 use super::{Arrival, CaptureError, Denied, Expected, Inserted, Replay, What};
+use crate::audit::Records;
 use crate::kernel::{self, Arrived, Change, Fault, Incoming, Intake, Kernel, PacketId, Received, Release, Wish};
 
 /// Opens the capture once the helper's manifest, and with it its ports, is known.
@@ -19,7 +19,7 @@ pub struct Recorded<'a> {
     open: Option<Open<'a>>,
     replay: Option<Replay>,
     manifest: Option<Manifest>,
-    audit: Receiver<Record>,
+    audit: Records,
     tell: &'a mut dyn FnMut(&Line),
     packet: u64,
     expectations: u64,
@@ -28,7 +28,7 @@ pub struct Recorded<'a> {
 
 impl<'a> Recorded<'a> {
     /// A capture that is not open yet. What the lane audits comes through `audit`.
-    pub fn new(open: Open<'a>, audit: Receiver<Record>, tell: &'a mut dyn FnMut(&Line)) -> Self {
+    pub fn new(open: Open<'a>, audit: Records, tell: &'a mut dyn FnMut(&Line)) -> Self {
         Self { open: Some(open), replay: None, manifest: None, audit, tell, packet: 0, expectations: 0, error: None }
     }
 
