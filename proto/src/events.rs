@@ -170,6 +170,17 @@ impl From<&crate::types::Tuple> for Master {
     }
 }
 
+/// The death a packet from the quarantine is evidence of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeats {
+    /// Its id.
+    pub crash: String,
+    /// How that worker ended, in words.
+    pub cause: String,
+    /// Whether it ended in the same way now.
+    pub same: bool,
+}
+
 /// One line of `replay --json`.
 #[expect(missing_docs, reason = "the field names are the contract; those that need a word have one")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -193,6 +204,19 @@ pub enum Replay {
     },
     /// One that policy refused.
     Refused { helper: String, rule: String, master: Master, packet: u64 },
+    /// A worker ended.
+    Crash {
+        helper: String,
+        cause: String,
+        exit: Exit,
+        fault: Option<Fault>,
+        panic: Option<Panic>,
+        /// The death that this one repeats, if the packet is from the quarantine.
+        repeats: Option<Repeats>,
+        packet: u64,
+    },
+    /// The worker lives: the packet from the quarantine did not end it this time.
+    Survived { helper: String, repeats: Repeats, packet: u64 },
     /// A fragment, which this tool does not put together.
     Fragment { packet: u64 },
     /// The last line.

@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use cthelper_proto::events::{Crash, Event};
+use cthelper_proto::events::{Crash, Event, Fault, Panic};
 
 /// Levels of syslog(3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,20 +116,20 @@ fn death<'a>(event: &'static str, id: &'static str, priority: Priority, crash: &
 /// `helper ftp: worker 412 ended: signal SIGSYS (system call 41 socket); restart after 0 ms; crash ftp-…`
 fn ending(crash: &Crash) -> String {
     let mut text = format!("helper {}: worker {} ended: {}", crash.helper, crash.pid, crash.cause);
-    if let Some(detail) = detail(crash) {
+    if let Some(detail) = detail(crash.panic.as_ref(), crash.fault.as_ref()) {
         let _ = write!(text, " ({detail})");
     }
     let _ = write!(text, "; {}; crash {}", crash.decision, crash.id);
     text
 }
 
-/// The most telling thing that is known beside the cause: the forbidden call, the panic, or the fault's address.
-pub fn detail(crash: &Crash) -> Option<String> {
-    if let Some(panic) = &crash.panic {
+/// The most telling thing that is known beside the cause: the panic, the forbidden call, or the fault's address.
+pub fn detail(panic: Option<&Panic>, fault: Option<&Fault>) -> Option<String> {
+    if let Some(panic) = panic {
         let at = panic.location.as_deref().map(|location| format!(" at {location}")).unwrap_or_default();
         return Some(format!("panic{at}: {}", panic.message));
     }
-    let fault = crash.fault.as_ref()?;
+    let fault = fault?;
     Some(match &fault.syscall {
         Some(call) => format!("system call {} {}", call.nr, call.name),
         None => fault.class.clone(),
@@ -140,7 +140,7 @@ pub fn detail(crash: &Crash) -> Option<String> {
 pub(super) mod tests {
     use std::collections::BTreeSet;
 
-    use cthelper_proto::events::{Exit, Fault, InHand, Master, Syscall};
+    use cthelper_proto::events::{Exit, InHand, Master, Syscall};
 
     use super::*;
 
@@ -224,12 +224,12 @@ pub(super) mod tests {
 
     #[test]
     fn the_most_telling_detail_is_in_the_sentence() {
-        let panic = cthelper_proto::events::Panic { message: "asked to".to_owned(), location: Some("a.rs:1".to_owned()) };
-        let panicked = Crash { panic: Some(panic), ..crash() };
-        assert_eq!(detail(&panicked).as_deref(), Some("panic at a.rs:1: asked to"));
-        assert_eq!(detail(&crash()).as_deref(), Some("system call 41 socket"));
+        let panic = Panic { message: "asked to".to_owned(), location: Some("a.rs:1".to_owned()) };
+        let forbidden = crash().fault;
+        assert_eq!(detail(Some(&panic), forbidden.as_ref()).as_deref(), Some("panic at a.rs:1: asked to"));
+        assert_eq!(detail(None, forbidden.as_ref()).as_deref(), Some("system call 41 socket"));
         let fault = Fault { si_code: 1, class: "null page".to_owned(), syscall: None };
-        assert_eq!(detail(&Crash { fault: Some(fault), ..crash() }).as_deref(), Some("null page"));
-        assert_eq!(detail(&Crash { fault: None, ..crash() }), None);
+        assert_eq!(detail(None, Some(&fault)).as_deref(), Some("null page"));
+        assert_eq!(detail(None, None), None);
     }
 }

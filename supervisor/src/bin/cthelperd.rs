@@ -17,6 +17,7 @@ mod exit {
     pub(crate) const DATA: u8 = 65;
     pub(crate) const NO_INPUT: u8 = 66;
     pub(crate) const UNAVAILABLE: u8 = 69;
+    pub(crate) const SOFTWARE: u8 = 70;
     pub(crate) const OS: u8 = 71;
     pub(crate) const NO_PERMISSION: u8 = 77;
     pub(crate) const CONFIG: u8 = 78;
@@ -36,7 +37,7 @@ enum Command {
     Run(Run),
     /// Check a configuration and exit: 0, or 78 with the place and the reason.
     Check(Source),
-    /// Run the same workers, confinement and policy on captures; needs neither root nor a kernel module.
+    /// Run the same workers, confinement and policy on captures; needs neither root nor a kernel module. Exit status 70: a worker ended.
     Replay(Replay),
 }
 
@@ -73,9 +74,12 @@ struct Replay {
     /// pcap or pcapng files.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Only this helper; may be repeated. Without it: ftp.
+    /// Only this helper; may be repeated. Without it: the one that a packet of the quarantine names, else ftp.
     #[arg(long = "helper", value_name = "NAME")]
     helpers: Vec<String>,
+    /// Configuration file: settings and workers of helpers that are not shipped. None is read unless it is named.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// One JSON object per line.
     #[arg(long)]
     json: bool,
@@ -169,13 +173,17 @@ fn check(source: &Source) -> ExitCode {
     }
 }
 
-fn play(options: Replay) -> ExitCode {
-    let helpers = if options.helpers.is_empty() { vec!["ftp".to_owned()] } else { options.helpers };
+fn play(Replay { files, helpers, config, json }: Replay) -> ExitCode {
+    let config = match config.map(|config| configuration(&Source { config: Some(config) }, &[])).transpose() {
+        Ok(config) => config.unwrap_or_default(),
+        Err(error) => return fail(exit::CONFIG, error),
+    };
     let mut out = std::io::stdout().lock();
-    match replay::run(&options.files, &helpers, options.json, &mut out) {
+    match replay::run(&replay::Options { files, helpers, config, json }, &mut out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(replay::Failure::Open(reason)) => fail(exit::NO_INPUT, reason),
         Err(replay::Failure::Data(reason)) => fail(exit::DATA, reason),
+        Err(replay::Failure::Crashed(reason)) => fail(exit::SOFTWARE, reason),
         Err(replay::Failure::Unavailable(reason)) => fail(exit::UNAVAILABLE, reason),
     }
 }

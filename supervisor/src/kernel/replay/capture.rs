@@ -28,6 +28,7 @@ pub struct Capture {
     capacity: usize,
     contents: Contents,
     ended: bool,
+    record_at: u64,
 }
 
 /// One packet record of a capture.
@@ -108,7 +109,7 @@ impl Capture {
             LegacyPcapReader::new(FIRST_CAPACITY, source).map(|reader| Box::new(reader) as _)
         };
         let blocks = blocks.map_err(|error| at_start(header_trouble(&error)))?;
-        Ok(Self { blocks, capacity: FIRST_CAPACITY, contents: Contents::default(), ended: false })
+        Ok(Self { blocks, capacity: FIRST_CAPACITY, contents: Contents::default(), ended: false, record_at: 0 })
     }
 
     /// The next packet record; `None` at the end of the file, and ever after an error.
@@ -127,6 +128,11 @@ impl Capture {
         Ok(None)
     }
 
+    /// Where the record that was given last begins, bytes.
+    pub fn record_at(&self) -> u64 {
+        self.record_at
+    }
+
     /// Where the next record begins, bytes.
     fn offset(&self) -> u64 {
         u64::try_from(self.blocks.consumed()).unwrap_or(u64::MAX)
@@ -137,6 +143,7 @@ impl Capture {
         let wants_room = match self.blocks.next() {
             Ok((used, block)) => {
                 let record = self.contents.read(&block)?;
+                self.record_at = u64::try_from(self.blocks.consumed()).unwrap_or(u64::MAX);
                 self.blocks.consume(used);
                 return Ok(record.map_or(Step::Between, Step::Record));
             }
