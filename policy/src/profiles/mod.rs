@@ -5,6 +5,7 @@ mod supervisor;
 mod worker;
 
 pub use launcher::LAUNCHER;
+pub(crate) use launcher::WORKERS_BINARY;
 pub use supervisor::SUPERVISOR;
 pub use worker::WORKER;
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cthelper_proto::ctl::LaneState;
 use cthelper_proto::events::Event;
-use cthelper_proto::ipc::{Answer, Ask, Enforcement, MAX_FRAMES, PacketHeader, ToWorker};
+use cthelper_proto::ipc::{Answer, Ask, Enforcement, MAX_FRAMES, Namespace, PacketHeader, ToWorker};
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::Flow;
 
@@ -107,7 +107,7 @@ impl<K: Kernel> Lane<K> {
         Ok(Some(match ask {
             Ask::Launched(launched) => {
                 if let Some(session) = &mut self.session {
-                    session.own_network = launched.own_network;
+                    (session.own, session.write_xor_execute) = (launched.own, launched.write_xor_execute);
                 }
                 return Ok(None);
             }
@@ -131,7 +131,7 @@ impl<K: Kernel> Lane<K> {
         let Some(session) = &mut self.session else { return Ok(()) };
         let identity = self.setup.recipe.identity;
         let expected = identity.expected();
-        if identity.change && !session.own_network {
+        if identity.change && !session.own.contains(Namespace::Network) {
             return Err(Stop::OutOfTurn(OutOfTurn("has no network namespace of its own".to_owned())));
         }
         if let Err(deviation) = session.verify(&expected) {
