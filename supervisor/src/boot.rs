@@ -20,7 +20,6 @@ use std::thread::{Builder, JoinHandle};
 
 use cthelper_policy::config::Config;
 use cthelper_policy::profiles::SUPERVISOR;
-use cthelper_policy::restart::Policy;
 use cthelper_proto::events::Event;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -101,7 +100,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     for config in options.config.helpers.values().filter(|config| config.enabled) {
         let worker = worker_binary(config.worker.as_deref()).map_err(Failure::Unavailable)?;
         let recipe = Recipe::new(&config.name, worker, identity);
-        setups.push(Setup { config: config.clone(), recipe, restart: Policy::default() });
+        setups.push(Setup { config: config.clone(), recipe });
     }
     disarm(options.config.helpers.keys());
     let keep: Vec<_> = SUPERVISOR.caps.iter().map(|keep| keep.cap).collect();

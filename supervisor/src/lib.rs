@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod boot;
 pub mod control;
+pub mod evidence;
 pub mod kernel;
 pub mod lane;
 pub mod quarantine;

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cthelper_policy::config::Config;
-use cthelper_policy::restart::Policy;
 use cthelper_proto::events::Replay as Line;
 use cthelper_proto::manifest::Manifest;
 
@@ -37,7 +36,7 @@ pub fn run(files: &[PathBuf], helpers: &[String], json: bool, out: &mut dyn Writ
         for helper in config.helpers.values() {
             let worker = worker_binary(helper.worker.as_deref()).map_err(Failure::Unavailable)?;
             let recipe = Recipe::new(&helper.name, worker, identity);
-            let setup = Setup { config: helper.clone(), recipe, restart: Policy::default() };
+            let setup = Setup { config: helper.clone(), recipe };
             let mut tell = |line: &Line| print(out, line, json);
             let (counts, expectations, figures, error) = one(file, setup, &mut tell)?;
             total.add(&counts, expectations, &figures);

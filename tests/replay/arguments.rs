@@ -40,9 +40,10 @@ fn the_launchers_role_is_not_for_hands() {
 
 #[test]
 fn a_right_configuration_is_0() {
-    for text in
-        ["[helper.ftp]\n", "[daemon]\nuser = \"nobody\"\n\n[helper.ftp]\nqueue = 7\nports = [21, 2121]\ndeadline = \"500ms\"\n"]
-    {
+    for text in [
+        "[helper.ftp]\n",
+        "[daemon]\nuser = \"nobody\"\n\n[helper.ftp]\nqueue = 7\nports = [21, 2121]\n\n[helper.ftp.restart]\ndeadline = \"500ms\"\n",
+    ] {
         let file = Temporary::new("right.toml", text.as_bytes());
         assert_eq!(cthelperd(&["check", "--config", file.path()]), Said { code: 0, out: String::new(), err: String::new() });
     }

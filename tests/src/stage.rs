@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cthelper_policy::config::{Daemon, HelperConfig};
-use cthelper_policy::restart::Policy;
+use cthelper_policy::restart::Backoff;
 use cthelper_proto::ctl::{HelperStatus, LaneState};
 use cthelper_proto::events::{Event, Record};
 use cthelper_supervisor::audit::Audit;
@@ -48,23 +48,23 @@ impl Play {
         let mut recipe = Recipe::new(argument, worker, identity);
         recipe.launcher = binary("cthelperd");
         let mut config = HelperConfig::new(name);
-        config.deadline = PATIENCE;
+        config.restart.deadline = PATIENCE;
         let soon = Duration::from_millis(1);
-        let restart = Policy { initial: soon, max: soon, ..Policy::default() };
-        Self { setup: Setup { config, recipe, restart }, quarantine: None }
+        config.restart.backoff = Backoff { initial: soon, max: soon, ..Backoff::default() };
+        Self { setup: Setup { config, recipe }, quarantine: None }
     }
 
     /// With another deadline for the worker.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.setup.config.deadline = deadline;
+        self.setup.config.restart.deadline = deadline;
         self
     }
 
     /// Bears this many ends of workers before the circuit opens.
     #[must_use]
     pub fn bears(mut self, ends: u16) -> Self {
-        self.setup.restart.burst = ends;
+        self.setup.config.restart.limit.burst = ends;
         self
     }
 

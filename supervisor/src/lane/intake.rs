@@ -1,6 +1,7 @@
 //! Step 1: kernel → ticket. A packet without payload, or of a kind the helper is not for, never crosses to the worker.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use cthelper_proto::Malformed;
 use cthelper_proto::ipc::Segment;
@@ -34,11 +35,12 @@ impl<K: Kernel> Lane<K> {
     /// Takes what the window has room for; with `helped` off, everything passes without the helper.
     pub(super) fn intake(&mut self, helped: bool) -> Result<Received, Fault> {
         let room = self.kernel.window().saturating_sub(self.tickets.held());
+        let now = Instant::now();
         let Self { kernel, tickets, flows, counters, setup, l4, blame, .. } = self;
         kernel.receive(room, &mut |incoming| {
             counters.packets += 1;
             let arrived = match incoming {
-                Incoming::Packet(arrived) if helped && !blame.is_left_alone(arrived.flow.id) => arrived,
+                Incoming::Packet(arrived) if helped && !blame.is_left_alone(arrived.flow.id, now) => arrived,
                 Incoming::Packet(_) => return pass(counters),
                 Incoming::Stray(_, malformed) => {
                     counters.trouble("stray-packet");

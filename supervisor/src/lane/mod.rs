@@ -5,6 +5,7 @@
 //! A lane waits for its queue, its worker, a deadline and the operator, in one `poll`; nobody on it waits for anybody else.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use cthelper_policy::config::HelperConfig;
 use cthelper_policy::expect::Judge;
 use cthelper_policy::limits::{Bucket, Rate};
-use cthelper_policy::restart::{Blame, Policy, Restart};
+use cthelper_policy::restart::{Blame, Restart};
 use cthelper_proto::ctl::LaneState;
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::L4;
@@ -49,8 +50,6 @@ use worker::Stop;
 
 /// How long a launcher and a worker may take until `Ready`. Emulated machines need 0.3 s.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long packets wait in the kernel for the next worker before they pass without the helper.
-const HOLD: Duration = Duration::from_millis(1500);
 
 /// Refusals that go into the audit log: 64 at once, then 4 a second. A stranger may cause them, and must not fill a disk with them, nor
 /// crowd out the record of a crash.
@@ -63,8 +62,6 @@ pub struct Setup {
     pub config: HelperConfig,
     /// How its workers are made.
     pub recipe: Recipe,
-    /// When and how often they are replaced.
-    pub restart: Policy,
 }
 
 impl Setup {
@@ -142,7 +139,8 @@ impl<K: Kernel> Lane<K> {
         let lane = Self {
             kernel,
             judge: Judge::new(setup.config.rules),
-            restart: Restart::new(setup.restart),
+            restart: Restart::new(setup.config.restart, RandomState::new().hash_one(setup.name())),
+            blame: Blame::new(setup.config.restart.blame),
             setup,
             l4: L4::Tcp,
             orders,
@@ -164,7 +162,6 @@ impl<K: Kernel> Lane<K> {
             tickets: Tickets::default(),
             flows: Flows::default(),
             records: Records::default(),
-            blame: Blame::default(),
             counters: Counters::default(),
             granted: 0,
             refusals: Bucket::full(AUDITED, now),
@@ -267,7 +264,8 @@ impl<K: Kernel> Lane<K> {
 
     /// Whether the next worker is worth waiting for with packets in hand.
     fn is_holding(&self, now: Instant) -> bool {
-        self.state == LaneState::Restarting && now.saturating_duration_since(self.down_since) < HOLD
+        self.state == LaneState::Restarting
+            && now.saturating_duration_since(self.down_since) < self.setup.config.restart.on_down.hold()
     }
 
     fn is_over(&self) -> bool {

@@ -12,7 +12,7 @@ use nix::sys::signal::Signal;
 
 use super::session::{OutOfTurn, Phase, Session};
 use super::tickets::Held;
-use super::{Ended, HANDSHAKE, HOLD, Lane};
+use super::{Ended, HANDSHAKE, Lane};
 use crate::kernel::{Kernel, Release};
 
 /// How long a worker that hung up may take to be reaped before it is killed.
@@ -78,7 +78,7 @@ impl<K: Kernel> Lane<K> {
         if shaking_hands || overdue(self) {
             self.worker_ended(&Cause::Silent)?;
         }
-        if !self.is_serving() && self.started && (self.state != LaneState::Restarting || now > self.down_since + HOLD) {
+        if !self.is_serving() && self.started && !self.is_holding(now) {
             self.pass_waiting();
         }
         Ok(())
@@ -143,7 +143,7 @@ impl<K: Kernel> Lane<K> {
         self.quarantine.keep(self.setup.name(), &held.packet);
         let flow = held.flow;
         self.pass(held);
-        if self.blame.blame(flow.id) {
+        if self.blame.blame(flow.id, Instant::now()) {
             tracing::warn!(helper = %self.setup.name(), flow = ?flow.orig, "this flow ends workers; it is left alone from now on");
             self.counters.trouble("flow-left-alone");
             for waiting in self.tickets.take_waiting_of(&flow) {
@@ -162,8 +162,8 @@ impl<K: Kernel> Lane<K> {
     fn after_exit(&mut self, exit: Exit, now: Instant) -> String {
         match self.restart.after_exit(exit, now) {
             Next::Restart(delay) => self.again(delay, now),
-            Next::OpenCircuit => {
-                self.open_circuit("too many workers ended");
+            Next::OpenCircuit { why, .. } => {
+                self.open_circuit(&why.to_string());
                 "circuit opened".to_owned()
             }
         }

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::session::Phase;
-use super::{HANDSHAKE, HOLD, Lane};
+use super::{HANDSHAKE, Lane};
 use crate::kernel::Kernel;
 
 /// When a flush that failed is tried again.
@@ -68,7 +68,7 @@ impl<K: Kernel> Lane<K> {
     /// Until the next deadline, whichever it is.
     fn patience(&self, now: Instant) -> PollTimeout {
         let handshake = self.session.as_ref().filter(|s| s.phase != Phase::Serving).map(|s| s.since + HANDSHAKE);
-        let hold = self.is_holding(now).then(|| self.down_since + HOLD);
+        let hold = self.is_holding(now).then(|| self.down_since + self.setup.config.restart.on_down.hold());
         let retry = self.unflushed.then(|| now + RETRY);
         let next = [retry, self.tickets.next_deadline(), handshake, hold, self.next_spawn].into_iter().flatten().min();
         next.map_or(PollTimeout::NONE, |at| {

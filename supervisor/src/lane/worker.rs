@@ -53,7 +53,7 @@ impl<K: Kernel> Lane<K> {
             });
             match self.records.send(session.spawned.packets.as_fd(), messages) {
                 Ok(0) => break,
-                Ok(sent) => self.tickets.sent(sent, Instant::now() + self.setup.config.deadline),
+                Ok(sent) => self.tickets.sent(sent, Instant::now() + self.setup.config.restart.deadline),
                 Err(_) => return self.worker_ended(&mourn::Cause::Hangup),
             }
         }
