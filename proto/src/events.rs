@@ -38,12 +38,16 @@ pub enum Event {
     },
     /// The operator wanted another worker.
     WorkerReplaced { helper: String, pid: u32, generation: u64 },
+    /// A worker that had served long enough was relieved by another.
+    WorkerRetired { helper: String, pid: u32, generation: u64, packets: u64 },
     /// A worker is not confined as it must be, and gets no packet.
     WorkerRefused { helper: String, pid: u32, reason: String },
     /// Policy or kernel refused an expectation or an edit; the packet passed.
     ExpectationRefused { helper: String, rule: String, master: Master, dst: Option<IpAddr>, dport: Option<u16> },
     /// The helper is DISABLED in the kernel: packets pass without it.
     CircuitOpened { helper: String, reason: String },
+    /// The flow's packets end workers: for a while they pass without the helper.
+    FlowQuarantined { helper: String, flow: Master },
     /// The helper is enabled again.
     CircuitClosed { helper: String },
 }

@@ -194,3 +194,6 @@ fn set(families: Option<&[Family]>) -> Option<BTreeSet<Family>> {
 fn different<T: Ord, const N: usize>(all: [(T, bool); N]) -> BTreeSet<T> {
     all.into_iter().filter_map(|(what, is_different)| is_different.then_some(what)).collect()
 }
+
+#[cfg(test)]
+mod tests;

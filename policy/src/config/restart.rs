@@ -26,7 +26,7 @@ type Burst = Whole<1, 1000>;
 type Spares = Whole<0, 4>;
 /// 0 packets could never be served.
 type MaxPackets = Whole<1, { u64::MAX }>;
-/// 0 would leave every flow alone.
+/// 0 would blame a flow for nothing.
 type Times = Whole<1, 255>;
 /// Below 1 delays would shrink; 16 is beyond any use.
 type Factor = Decimal<1, 16>;
@@ -108,8 +108,8 @@ impl Table {
         let delays: Duration = (1..=usize::from(limit.burst)).map(|ends| backoff.longest(ends)).sum();
         (when != When::Never && delays >= limit.interval).then(|| {
             let reason = format!(
-                "limit: {} restarts take {delays:?} with this backoff, so the circuit would never open: interval above that, or a \
-                 smaller burst or backoff",
+                "limit: {} restarts take {delays:?} with this backoff, so the circuit would never open: \
+                 a longer interval, or a smaller burst or backoff",
                 limit.burst
             );
             (span, reason)
@@ -140,7 +140,9 @@ impl BackoffTable {
     fn contradiction(&self) -> Option<(Range<usize>, String)> {
         let Backoff { initial, max, .. } = self.backoff();
         let span = self.initial.as_ref().or(self.max.as_ref())?.span();
-        (initial > max).then(|| (span, format!("backoff: initial ({initial:?}) is above max ({max:?}): lower it, or raise max")))
+        (initial > max).then(|| {
+            (span, format!("backoff: initial ({}) is above max ({}): lower initial, or raise max", Span(initial), Span(max)))
+        })
     }
 
     /// Where it says something about the length of delays.
@@ -226,7 +228,7 @@ impl<const MIN: u64, const MAX: u64> TryFrom<Span> for Between<MIN, MAX> {
 
     fn try_from(span: Span) -> Result<Self, String> {
         let (min, max) = (Duration::from_millis(MIN), Duration::from_millis(MAX));
-        if (min..=max).contains(&span.0) { Ok(Self(span.0)) } else { Err(format!("time span: {min:?} to {max:?}")) }
+        if (min..=max).contains(&span.0) { Ok(Self(span.0)) } else { Err(format!("time span: {} to {}", Span(min), Span(max))) }
     }
 }
 
@@ -247,3 +249,6 @@ impl<const MIN: u32, const MAX: u32> TryFrom<f64> for Decimal<MIN, MAX> {
         Ok(Self(Thousandths(u32::try_from(seconds.as_millis()).unwrap_or(u32::MAX))))
     }
 }
+
+#[cfg(test)]
+mod tests;

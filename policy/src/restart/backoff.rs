@@ -102,7 +102,8 @@ mod tests {
             };
             let (longest, delay) = (backoff.longest(ends), backoff.delay(ends, &mut Dice(seed)));
             prop_assert!(delay <= longest && longest <= backoff.max);
-            prop_assert!(longest - delay <= longest.mul_f64(f64::from(jitter.min(1000)) / 1000.0) + Duration::from_micros(1));
+            let share = longest.mul_f64(f64::from(jitter.min(1000)) / 1000.0);
+            prop_assert!(delay + share + Duration::from_micros(1) >= longest);
             prop_assert!(longest <= backoff.longest(ends + 1));
             prop_assert!(ends > 1 || delay.is_zero(), "the first of a series comes at once");
         }

@@ -106,7 +106,7 @@ mod tests {
         let second = now + PENALTY / 2;
         blame.blame(FLOW, second);
         let over = second + PENALTY;
-        assert!(blame.is_left_alone(FLOW, over - Duration::from_millis(1)));
+        assert!(blame.is_left_alone(FLOW, second + PENALTY * 9 / 10));
         assert!(!blame.is_left_alone(FLOW, over));
         assert!(!blame.blame(FLOW, over), "its first again");
         assert!(blame.blame(FLOW, over));

@@ -128,13 +128,11 @@ impl Restart {
         if let Circuit::Open { why, .. } = self.circuit {
             return Next::OpenCircuit { why, probe: self.pause_left(now) };
         }
-        match self.refuses(exit, now) {
-            Some(why) => self.open(why, now),
-            None => {
-                self.ends.push_back(now);
-                Next::Restart(self.policy.backoff.delay(self.ends.len(), &mut self.dice))
-            }
+        if let Some(why) = self.refuses(exit, now) {
+            return self.open(why, now);
         }
+        self.ends.push_back(now);
+        Next::Restart(self.policy.backoff.delay(self.ends.len(), &mut self.dice))
     }
 
     /// When [`Self::probe`] will have something to say; `None` = not before another end or order.

@@ -1,4 +1,4 @@
-//! `cthelperd`: the supervisor. Also the launcher of its own workers, see `cthelper_supervisor::spawn`.
+//! `cthelperd`: the supervisor. Also its warden and the launcher of its workers, see `cthelper_supervisor::warden`.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use cthelper_policy::config::{Config, ConfigError};
 use cthelper_supervisor::boot::{self, Failure};
 use cthelper_supervisor::replay;
 use cthelper_supervisor::spawn::launcher;
+use cthelper_supervisor::warden;
 
 /// sysexits(3).
 mod exit {
@@ -78,7 +79,7 @@ struct Replay {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = launcher::run_if_launcher() {
+    if let Some(code) = launcher::run_if_launcher().or_else(warden::run::run_if_warden) {
         return code.into();
     }
     let cli = match Cli::try_parse() {
