@@ -142,7 +142,7 @@ fn a_burst_of_poison_of_one_flow_kills_two_workers_and_no_more() {
     stage.kernel.come_back(&ids);
     let mut other = Control::over(Net::Plain4, 2);
     stage.kernel.carries(other.client("hello"));
-    assert_eq!(ends(&stage.audited()), ["crashed signal SIGABRT"; 2]);
+    assert_eq!(ends(&stage.audited()), ["crashed signal SIGSYS"; 2]);
     assert!(matches!(stage.stop(), Ended::Orderly));
 }
 
