@@ -19,4 +19,5 @@ pub mod limits;
 pub mod profile;
 pub mod profiles;
 pub mod restart;
+pub mod syscall;
 pub mod verify;

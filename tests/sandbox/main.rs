@@ -6,3 +6,4 @@
 mod escapes;
 mod orders;
 mod starts;
+mod witness;
