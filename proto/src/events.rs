@@ -67,7 +67,7 @@ pub struct Crash {
     pub uptime: f64,
     /// Verdicts it gave.
     pub packets: u64,
-    /// In words: `signal SIGSEGV`, `exit 101`, `was silent past its deadline`.
+    /// In words: `signal SIGSEGV`, `signal SIGSYS (socket)`, `exit 101`, `was silent past its deadline`.
     pub cause: String,
     /// What the kernel said of its end.
     pub exit: Exit,
@@ -111,7 +111,7 @@ pub enum Exit {
 pub struct Fault {
     /// Why the signal was sent, by signal: sigaction(2).
     pub si_code: i32,
-    /// What kind of address or call it was, in words.
+    /// In words: what kind of address or call it was, or who sent the signal. Not which address: `siginfo_t` keeps it in a union.
     pub class: String,
     /// Of SIGSYS: the call that was not allowed.
     pub syscall: Option<Syscall>,

@@ -118,6 +118,8 @@ fn each_field_that_deviates_is_named() {
         ("Seccomp_filters", "two"),
         ("Threads", "2"),
         ("PPid", "1"),
+        ("TracerPid", "1"),
+        ("TracerPid", "-1"),
     ];
     for (field, text) in deviations {
         let deviation = verify(&with(field, text), &strict()).unwrap_err();
@@ -129,11 +131,20 @@ fn each_field_that_deviates_is_named() {
 fn missing_field_is_a_deviation() {
     let fields =
         ["Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Threads", "PPid"];
-    for field in fields.into_iter().chain(["Seccomp_filters"]) {
+    for field in fields.into_iter().chain(["Seccomp_filters", "TracerPid"]) {
         let deviation = verify(&without(field), &strict()).unwrap_err();
         assert_eq!((deviation.field, deviation.found.as_str()), (field, ""));
     }
     assert_eq!(verify("", &strict()).unwrap_err().field, "Uid");
+}
+
+#[test]
+fn nobody_traces_it_but_its_parent() {
+    assert!(verify(&with("TracerPid", "18502"), &strict()).is_ok());
+    let deviation = verify(&with("TracerPid", "18503"), &strict()).unwrap_err();
+    assert_eq!(deviation.to_string(), "TracerPid: found 18503, wanted 18502 or 0");
+    let own_debugger = Expected::unprivileged(64321, 64321, 18502);
+    assert!(verify(&with("TracerPid", "18503"), &own_debugger).is_ok());
 }
 
 #[test]

@@ -250,10 +250,19 @@ fn describe(cause: &Cause, end: Option<&End>) -> String {
         Cause::Replaced => "replaced by the operator".to_owned(),
         Cause::Dismissed => "dismissed".to_owned(),
         Cause::Hangup => match end.map(|end| (end.signal, end.code)) {
-            Some((Some(number), _)) => format!("signal {}", crash::signal_name(number)),
+            Some((Some(number), _)) => signal(number, end),
             Some((None, Some(code))) => format!("exit {code}"),
             _ => "closed its channels".to_owned(),
         },
+    }
+}
+
+/// `signal SIGSEGV`, `signal SIGSYS (socket)`.
+fn signal(number: i32, end: Option<&End>) -> String {
+    let name = crash::signal_name(number);
+    match end.and_then(|end| end.fault.as_ref()?.syscall.as_ref()) {
+        Some(call) => format!("signal {name} ({})", call.name),
+        None => format!("signal {name}"),
     }
 }
 
