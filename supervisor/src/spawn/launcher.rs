@@ -37,9 +37,7 @@ pub fn run_if_launcher() -> Option<u8> {
 
 /// The reason why it did not work.
 fn become_worker(uid: u32, gid: u32, worker: &Path, helper: &std::ffi::OsStr) -> String {
-    if let Err(error) = trace_me() {
-        eprintln!("launcher: its parent may not trace it ({error}); if it crashes, the record will have no fault");
-    }
+    let _ = trace_me(); // where it is refused, the worker's status says so
     let caged = match confine::launch(&Launch { uid, gid, worker }) {
         Ok(caged) => caged,
         Err(error) => return format!("confinement: {error}"),
