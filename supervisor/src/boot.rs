@@ -25,7 +25,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
 
-use crate::audit::Audit;
+use crate::audit::{Audit, Places};
 use crate::configuration::Source;
 use crate::control::{self, Governor, Over};
 use crate::kernel::Fault;
@@ -48,8 +48,8 @@ pub struct Options {
     pub source: Source,
     /// Holds `control.sock`.
     pub runtime_dir: PathBuf,
-    /// JSON lines go here, if anywhere.
-    pub audit_log: Option<PathBuf>,
+    /// Where audit events go.
+    pub audit: Places,
     /// Packets in hand of dead workers go here, if anywhere.
     pub quarantine_dir: Option<PathBuf>,
 }
@@ -92,11 +92,11 @@ fn system(doing: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Failure {
 /// Runs until stopped; `Ok` after an orderly stop.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let _lock = lock(&options.runtime_dir)?;
-    folder(&options.runtime_dir)?;
+    folder(&options.runtime_dir, 0o755)?;
     let socket =
         control::bind(&options.runtime_dir).map_err(system(format!("bind {}/control.sock", options.runtime_dir.display())))?;
     if let Some(dir) = &options.quarantine_dir {
-        folder(dir)?;
+        let _ = folder(dir, 0o700); // where it cannot be had, the quarantine says so, and serving goes on
     }
     let identity = Identity::find(&options.config.daemon.user, &options.config.daemon.group)
         .map_err(|bad| Failure::Unavailable(bad.to_string()))?;
@@ -105,12 +105,15 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let mut setups = Vec::new();
     for config in options.config.helpers.values().filter(|config| config.enabled) {
         let worker = worker_binary(config.worker.as_deref()).map_err(Failure::Unavailable)?;
+        let uid = options.config.uid_of(&config.name);
+        let identity =
+            identity.with_uid(uid, &options.config.daemon.user).map_err(|bad| Failure::Unavailable(bad.to_string()))?;
         let post = hiring.post(&Recipe::new(&config.name, worker, identity)).map_err(system("tell the warden what to make"))?;
         setups.push((Setup { config: config.clone(), identity }, post));
     }
     let _warden = hiring.seal().map_err(system("seal the warden"))?;
     cthelper_policy::confine::supervisor().map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
-    let (audit, writer) = Audit::open(options.audit_log.as_deref()).map_err(system("open the audit log"))?;
+    let (audit, writer) = Audit::open(&options.audit).map_err(system("begin the audit"))?;
     let served = serve(setups, socket, &audit, options);
     let _ = fs::remove_file(options.runtime_dir.join("control.sock"));
     audit.write(Event::Stopped);
@@ -129,9 +132,9 @@ fn serve(
     let signals = runtime.block_on(async { control::Signals::listen() }).map_err(system("listen for signals"))?;
     let (over, ends) = mpsc::unbounded_channel();
     let mut lanes: Vec<Running> = Vec::new();
+    let quarantine = Quarantine::new(options.quarantine_dir.clone());
     for (setup, post) in setups {
-        let quarantine = Quarantine::new(options.quarantine_dir.clone());
-        match Running::start(setup, post, audit.clone(), quarantine, over.clone()) {
+        match Running::start(setup, post, audit.clone(), quarantine.clone(), over.clone()) {
             Ok(lane) => lanes.push(lane),
             Err(failure) => {
                 lanes.into_iter().for_each(Running::stop);
@@ -251,7 +254,7 @@ fn lock(runtime_dir: &Path) -> Result<Flock<fs::File>, Failure> {
     }
 }
 
-fn folder(path: &Path) -> Result<(), Failure> {
+fn folder(path: &Path, mode: u32) -> Result<(), Failure> {
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o755).create(path).map_err(system(format!("create {}", path.display())))
+    builder.recursive(true).mode(mode).create(path).map_err(system(format!("create {}", path.display())))
 }

@@ -5,4 +5,6 @@
 
 mod escapes;
 mod orders;
+mod rules;
 mod starts;
+mod witness;

@@ -85,7 +85,7 @@ fn without(field: &str) -> String {
 
 #[test]
 fn sealed_worker_is_verified() {
-    assert_eq!(verify(WORKER, &strict()), Ok(Verified { uid: 64321, gid: 64321, seccomp_filters: 2 }));
+    assert_eq!(verify(WORKER, &strict()), Ok(Verified { uid: 64321, gid: 64321, seccomp_filters: 2, witnessed: false }));
     let three = verify(&with("Seccomp_filters", "3"), &strict());
     assert_eq!(three.map(|seen| seen.seccomp_filters), Ok(3), "a container's own filter may lie beneath");
 }
@@ -137,6 +137,14 @@ fn missing_field_is_a_deviation() {
 }
 
 #[test]
+fn a_worker_is_witnessed_if_its_parent_traces_it() {
+    for (tracer, witnessed) in [("18502", true), ("0", false), ("18503", false)] {
+        let seen = if tracer == "0" { verify(WORKER, &strict()) } else { verify(&with("TracerPid", tracer), &strict()) };
+        assert_eq!(seen.map(|seen| seen.witnessed), Ok(witnessed), "{tracer}");
+    }
+}
+
+#[test]
 fn root_is_refused_even_when_it_is_expected() {
     let text = with("Uid", "0\t0\t0\t0");
     let deviation = verify(&text, &Expected { uid: 0, ..strict() }).unwrap_err();
@@ -171,4 +179,14 @@ fn deviation_reads_as_one_line() {
     assert_eq!(missing.to_string(), "Seccomp_filters: found nothing, wanted at least 2");
     let long = verify(&with("Groups", &"7 ".repeat(500)), &strict()).unwrap_err();
     assert_eq!(long.found.len(), 64);
+}
+
+#[test]
+fn a_network_with_an_interface_is_somebodys() {
+    let head = "Inter-|   Receive  |  Transmit\n face |bytes    packets|bytes    packets\n";
+    let with = |lines: &str| network_is_empty(&format!("{head}{lines}"));
+    assert_eq!(with("    lo:       0       0    0\n"), Ok(()));
+    assert_eq!(with(""), Ok(()));
+    let deviation = with("    lo:       0       0    0\n  eth0: 1201 7 0\n").unwrap_err();
+    assert_eq!(deviation.to_string(), "net/dev: found eth0, wanted no interface but lo");
 }

@@ -132,7 +132,6 @@ impl<K: Kernel> Lane<K> {
     fn status(&self) -> HelperStatus {
         let count = |name: &dyn std::fmt::Display, n: u64| (name.to_string(), n);
         let manifest = self.served.as_ref();
-        let lost = Some(("audit-lost", self.audit.dropped())).filter(|(_, n)| *n > 0);
         HelperStatus {
             name: self.setup.name().to_owned(),
             l4: self.l4,
@@ -151,7 +150,8 @@ impl<K: Kernel> Lane<K> {
                 .iter()
                 .map(|(k, n)| (*k, *n))
                 .chain(self.kernel.trouble())
-                .chain(lost)
+                .chain(self.audit.trouble())
+                .chain(self.quarantine.trouble())
                 .map(|(k, n)| count(&k, n))
                 .collect(),
             restarts: self.counters.restarts,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cthelper_proto::ctl::LaneState;
 use cthelper_proto::events::Event;
-use cthelper_proto::ipc::{Answer, Ask, MAX_FRAMES, PacketHeader, ToWorker};
+use cthelper_proto::ipc::{Answer, Ask, MAX_FRAMES, Namespace, PacketHeader, ToWorker};
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::Flow;
 
@@ -19,6 +19,10 @@ use crate::kernel::Kernel;
 
 /// Asks answered in one turn; a worker that keeps asking must not keep the lane from its queue.
 const ASKS_A_TURN: usize = 32;
+
+/// What an operator loses where the warden may not trace, and why that may be.
+const UNSEEN: &str = "the warden may not trace workers here (kernel.yama.ptrace_scope above 1, a filter of system calls, another \
+                      tracer): records of crashes will have no `fault`";
 
 /// Why a turn does not go on.
 pub(super) enum Stop {
@@ -132,7 +136,7 @@ impl<K: Kernel> Lane<K> {
         Ok(match ask {
             Ask::Launched(launched) => {
                 if let Some(session) = self.crew.by_mut(generation) {
-                    session.own_network = launched.own_network;
+                    (session.own, session.write_xor_execute) = (launched.own, launched.write_xor_execute);
                 }
                 None
             }
@@ -178,7 +182,7 @@ impl<K: Kernel> Lane<K> {
         let expected = identity.expected(self.post.warden());
         let Some(session) = self.crew.by_mut(generation) else { return Ok(false) };
         let (Some(pid), Some(landlock)) = (session.pid, session.ready) else { return Ok(false) };
-        if identity.change && !session.own_network {
+        if identity.change && !session.own.contains(Namespace::Network) {
             return Err(Stop::OutOfTurn(OutOfTurn("has no network namespace of its own".to_owned())));
         }
         if let Err(deviation) = session.verify(&expected) {
@@ -188,6 +192,9 @@ impl<K: Kernel> Lane<K> {
         }
         session.landlock = landlock;
         session.phase = Phase::Spare;
+        if !session.witnessed && !self.started {
+            tracing::warn!(helper = %self.setup.name(), pid, "{UNSEEN}");
+        }
         self.audit.write(Event::WorkerStarted {
             helper: self.setup.name().to_owned(),
             pid,

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use cthelper_proto::ipc::{Answer, Ask, Edit, Expect, ExpectId, PacketHeader, Ruling, Source, Ticket, VERSION, encode};
 use cthelper_proto::types::State;
 
+use signal_hook::low_level::exit;
+
 use crate::channel::{ASKS, PACKETS, Received, ask, ask_only, forget_what_waits, next_packet, say, try_say_often, verdict};
 use crate::escape;
 use crate::start::manifest;
@@ -114,10 +116,18 @@ fn obey(header: &PacketHeader, order: &str) {
         "silence" => loop {
             let _ = next_packet();
         },
-        "exit" => std::process::exit(0),
+        "exit" => exit(0),
         "abort" => std::process::abort(),
+        "overflow" => drop(overflow(&[0; 4096])),
         escape => escape::attempt(escape),
     }
+}
+
+/// Calls itself until there is no stack any more.
+#[expect(unconditional_recursion, reason = "that is the point")]
+fn overflow(below: &[u8; 4096]) -> u8 {
+    let here = std::hint::black_box(*below);
+    overflow(&here).wrapping_add(here[0])
 }
 
 /// Asks without end, faster than anybody could answer, hears the answers, and never gives the packet back.

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use cthelper_policy::confine::seal_worker;
-use cthelper_proto::ipc::{Answer, Ask, Confined, Enforcement, Expect, Source, Ticket, VERSION};
+use cthelper_proto::ipc::{Answer, Ask, Confined, Enforcement, Expect, Namespaces, Source, Ticket, VERSION};
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Family, L4};
+use nix::sys::signal::{Signal, raise};
 
 use crate::channel::{ASKS, PACKETS, ask, ask_only, say};
 use crate::packets::pass_unsealed;
@@ -30,6 +31,10 @@ pub(crate) fn greet(mode: &str) {
     match mode {
         "exit" => std::process::exit(3),
         "silent" => idle(),
+        "raise" => {
+            let _ = raise(Signal::SIGSEGV); // std's handler is used up
+            let _ = raise(Signal::SIGSEGV);
+        }
         "ask-first" => ask_only(&Ask::Expect(
             Ticket(1),
             Expect {
@@ -44,7 +49,11 @@ pub(crate) fn greet(mode: &str) {
         )),
         "ready-first" => ask_only(&Ask::Ready(Confined { landlock: Enforcement::Full { abi: 9 } })),
         "launched-again" => {
-            let launched = cthelper_proto::ipc::Launched { landlock: Enforcement::None, own_network: true };
+            let launched = cthelper_proto::ipc::Launched {
+                landlock: Enforcement::None,
+                own: Namespaces::default(),
+                write_xor_execute: true,
+            };
             ask_only(&Ask::Launched(launched));
         }
         "verdict-first" => say(PACKETS, &[2, 0, 0, 0]),
