@@ -21,13 +21,14 @@ use std::thread::{Builder, JoinHandle};
 use cthelper_policy::config::Config;
 use cthelper_policy::profiles::SUPERVISOR;
 use cthelper_policy::restart::Policy;
+use cthelper_proto::ctl::Evidence;
 use cthelper_proto::events::Event;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
 
-use crate::audit::{Audit, Places};
-use crate::control::{self, Over};
+use crate::audit::{Audit, Places, absolute};
+use crate::control::{self, Kept, Over};
 use crate::kernel::Fault;
 use crate::kernel::netfilter::socket::Nfnl;
 use crate::kernel::netfilter::{Netfilter, registry};
@@ -132,14 +133,23 @@ fn serve(setups: Vec<Setup>, socket: std::os::unix::net::UnixListener, audit: &A
     }
     drop(over);
     audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
+    let kept = Kept { audit: audit.clone(), places: evidence(options) };
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
-    let ends = runtime.block_on(control::serve(socket, signals, handles, ends)).map_err(system("serve control.sock"))?;
+    let ends = runtime.block_on(control::serve(socket, signals, handles, kept, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
     }
     match ends.into_iter().find_map(|over| failure(&over.helper, &over.ended)) {
         Some(failure) => Err(failure),
         None => Ok(()),
+    }
+}
+
+/// Where evidence is kept, for whoever asks from another folder.
+fn evidence(options: &Options) -> Evidence {
+    Evidence {
+        audit_log: options.audit.log.as_deref().map(absolute),
+        quarantine_dir: options.quarantine_dir.as_deref().map(absolute),
     }
 }
 

@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use cthelper_proto::ctl::{HelperStatus, Reply, Request, Status};
+use cthelper_proto::ctl::{Evidence, HelperStatus, Reply, Request, Status};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::audit::Audit;
 use crate::lane::{Command, Ended, Handle};
 
 mod socket;
@@ -21,6 +22,15 @@ pub struct Over {
     pub helper: String,
     /// Why.
     pub ended: Ended,
+}
+
+/// What the operator's side has of the evidence.
+#[derive(Clone)]
+pub struct Kept {
+    /// To be reopened after it was rotated.
+    pub audit: Audit,
+    /// To be told.
+    pub places: Evidence,
 }
 
 /// The signals we obey; caught from the moment this exists.
@@ -46,9 +56,10 @@ pub async fn serve(
     socket: std::os::unix::net::UnixListener,
     mut signals: Signals,
     lanes: Vec<Handle>,
+    kept: Kept,
     mut over: mpsc::UnboundedReceiver<Over>,
 ) -> std::io::Result<Vec<Over>> {
-    let listener = socket::listen(socket, lanes.clone())?;
+    let listener = socket::listen(socket, lanes.clone(), kept.places)?;
     let mut running = lanes.len();
     let mut ends = Vec::new();
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
@@ -56,7 +67,10 @@ pub async fn serve(
         tokio::select! {
             _ = signals.terminate.recv() => stop(&lanes),
             _ = signals.interrupt.recv() => stop(&lanes),
-            _ = signals.reload.recv() => tracing::warn!("reload: not available in this version; restart the service, connections go on"),
+            _ = signals.reload.recv() => {
+                kept.audit.reopen();
+                tracing::info!("the audit log is begun anew; a changed configuration takes a restart, and connections go on");
+            }
             Some(end) = over.recv() => {
                 running -= 1;
                 ends.push(end);
@@ -76,8 +90,9 @@ fn stop(lanes: &[Handle]) {
 }
 
 /// Carries out one request.
-async fn answer(lanes: &[Handle], request: Request) -> Reply {
+async fn answer(lanes: &[Handle], places: &Evidence, request: Request) -> Reply {
     match request {
+        Request::Evidence => Reply::Evidence(places.clone()),
         Request::Status => Reply::Status(status(lanes).await),
         Request::Restart { helper } => order(lanes, &helper, Command::Restart).await,
         Request::Enable { helper } => order(lanes, &helper, Command::Enable).await,
