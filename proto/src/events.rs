@@ -38,6 +38,8 @@ pub enum Event {
     },
     /// The operator wanted another worker.
     WorkerReplaced { helper: String, pid: u32, generation: u64 },
+    /// A worker that had served long enough was relieved by another.
+    WorkerRetired { helper: String, pid: u32, generation: u64, packets: u64 },
     /// A worker is not confined as it must be, and gets no packet.
     WorkerRefused { helper: String, pid: u32, reason: String },
     /// Policy or kernel refused an expectation or an edit; the packet passed.

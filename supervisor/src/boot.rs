@@ -4,11 +4,12 @@
 //! 2. the runtime folder and `control.sock` — while we may still create them, and before anything serves
 //! 3. helpers of the configuration that an earlier life left enabled are disabled: nobody is at their queues, and new connections of
 //!    theirs are not confirmed until somebody is
-//! 4. capabilities down — before there is a thread that could keep the old ones
-//! 5. audit log; signals, so that from here on SIGTERM is an orderly stop; lanes: each starts a worker, has it verified, binds and
+//! 4. the warden is started, told what it may make, and sealed
+//! 5. capabilities down — before there is a thread that could keep the old ones
+//! 6. audit log; signals, so that from here on SIGTERM is an orderly stop; lanes: each starts a worker, has it verified, binds and
 //!    configures its queue, and only then registers and enables the helper, because an enabled helper whose queue nobody holds leaves
 //!    new connections unconfirmed
-//! 6. ready
+//! 7. ready
 
 use std::fmt;
 use std::fs::{self, OpenOptions};
@@ -19,8 +20,6 @@ use std::path::{Path, PathBuf};
 use std::thread::{Builder, JoinHandle};
 
 use cthelper_policy::config::Config;
-use cthelper_policy::profiles::SUPERVISOR;
-use cthelper_policy::restart::Policy;
 use cthelper_proto::ctl::Evidence;
 use cthelper_proto::events::Event;
 use nix::errno::Errno;
@@ -28,13 +27,15 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
 
 use crate::audit::{Audit, Places, absolute};
-use crate::control::{self, Kept, Over};
+use crate::configuration::Source;
+use crate::control::{self, Governor, Kept, Over};
 use crate::kernel::Fault;
 use crate::kernel::netfilter::socket::Nfnl;
 use crate::kernel::netfilter::{Netfilter, registry};
 use crate::lane::{Ended, Handle, Lane, Setup};
 use crate::quarantine::Quarantine;
 use crate::spawn::{Identity, Recipe, worker_binary};
+use crate::warden::{Hiring, Post};
 
 /// Held by the one supervisor of the host, whatever its runtime folder.
 const LOCK: &str = "/run/cthelperd.lock";
@@ -44,6 +45,8 @@ const LOCK: &str = "/run/cthelperd.lock";
 pub struct Options {
     /// The configuration, read and checked.
     pub config: Config,
+    /// Where it is read again.
+    pub source: Source,
     /// Holds `control.sock`.
     pub runtime_dir: PathBuf,
     /// Where audit events go.
@@ -98,15 +101,16 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     let identity = Identity::find(&options.config.daemon.user, &options.config.daemon.group)
         .map_err(|bad| Failure::Unavailable(bad.to_string()))?;
+    disarm(options.config.helpers.keys());
+    let mut hiring = Hiring::start(Path::new("/proc/self/exe")).map_err(system("start the warden"))?;
     let mut setups = Vec::new();
     for config in options.config.helpers.values().filter(|config| config.enabled) {
         let worker = worker_binary(config.worker.as_deref()).map_err(Failure::Unavailable)?;
-        let recipe = Recipe::new(&config.name, worker, identity);
-        setups.push(Setup { config: config.clone(), recipe, restart: Policy::default() });
+        let post = hiring.post(&Recipe::new(&config.name, worker, identity)).map_err(system("tell the warden what to make"))?;
+        setups.push((Setup { config: config.clone(), identity }, post));
     }
-    disarm(options.config.helpers.keys());
-    let keep: Vec<_> = SUPERVISOR.caps.iter().map(|keep| keep.cap).collect();
-    cthelper_policy::confine::supervisor(&keep).map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
+    let _warden = hiring.seal().map_err(system("seal the warden"))?;
+    cthelper_policy::confine::supervisor().map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
     let (audit, writer) = Audit::open(&options.audit).map_err(system("begin the audit"))?;
     let served = serve(setups, socket, &audit, options);
     let _ = fs::remove_file(options.runtime_dir.join("control.sock"));
@@ -116,14 +120,19 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     served
 }
 
-fn serve(setups: Vec<Setup>, socket: std::os::unix::net::UnixListener, audit: &Audit, options: &Options) -> Result<(), Failure> {
+fn serve(
+    setups: Vec<(Setup, Post)>,
+    socket: std::os::unix::net::UnixListener,
+    audit: &Audit,
+    options: &Options,
+) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start the control side"))?;
     let signals = runtime.block_on(async { control::Signals::listen() }).map_err(system("listen for signals"))?;
     let (over, ends) = mpsc::unbounded_channel();
     let mut lanes: Vec<Running> = Vec::new();
     let quarantine = Quarantine::new(options.quarantine_dir.clone());
-    for setup in setups {
-        match Running::start(setup, audit.clone(), quarantine.clone(), over.clone()) {
+    for (setup, post) in setups {
+        match Running::start(setup, post, audit.clone(), quarantine.clone(), over.clone()) {
             Ok(lane) => lanes.push(lane),
             Err(failure) => {
                 lanes.into_iter().for_each(Running::stop);
@@ -135,7 +144,8 @@ fn serve(setups: Vec<Setup>, socket: std::os::unix::net::UnixListener, audit: &A
     audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
     let kept = Kept { audit: audit.clone(), places: evidence(options) };
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
-    let ends = runtime.block_on(control::serve(socket, signals, handles, kept, ends)).map_err(system("serve control.sock"))?;
+    let governor = Governor::new(handles, options.source.clone(), options.config.clone(), kept);
+    let ends = runtime.block_on(control::serve(socket, signals, governor, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
     }
@@ -161,11 +171,17 @@ struct Running {
 
 impl Running {
     /// Starts a lane and waits until it serves, or has failed to. What a lane holds never leaves its thread.
-    fn start(setup: Setup, audit: Audit, quarantine: Quarantine, over: mpsc::UnboundedSender<Over>) -> Result<Self, Failure> {
+    fn start(
+        setup: Setup,
+        post: Post,
+        audit: Audit,
+        quarantine: Quarantine,
+        over: mpsc::UnboundedSender<Over>,
+    ) -> Result<Self, Failure> {
         let helper = setup.config.name.clone();
         let (report, first) = std::sync::mpsc::channel();
         let thread = Builder::new().name(format!("lane-{helper}")).spawn(move || {
-            let lane = || run_lane(setup, audit, quarantine, |handle| drop(report.send(Ok(handle))));
+            let lane = || run_lane(setup, post, audit, quarantine, |handle| drop(report.send(Ok(handle))));
             let ended = catch_unwind(AssertUnwindSafe(lane)).unwrap_or_else(|_| {
                 disarm([&helper]);
                 Ended::Fault(Fault::new("a bug: the lane panicked", Errno::ENOTRECOVERABLE))
@@ -202,12 +218,12 @@ pub fn disarm<'a>(helpers: impl IntoIterator<Item = &'a String>) {
     }
 }
 
-fn run_lane(setup: Setup, audit: Audit, quarantine: Quarantine, mut on_start: impl FnMut(Handle)) -> Ended {
+fn run_lane(setup: Setup, post: Post, audit: Audit, quarantine: Quarantine, mut on_start: impl FnMut(Handle)) -> Ended {
     let kernel = match Netfilter::open(setup.config.queue, setup.config.queue_length) {
         Ok(kernel) => kernel,
         Err(fault) => return Ended::Fault(fault),
     };
-    match Lane::new(kernel, setup, audit, quarantine) {
+    match Lane::new(kernel, setup, post, audit, quarantine) {
         Ok((mut lane, handle)) => lane.run(|manifest| {
             tracing::info!(helper = %manifest.name, "serving");
             on_start(handle.clone());

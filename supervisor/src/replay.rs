@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cthelper_policy::config::{Config, HelperConfig};
-use cthelper_policy::restart::Policy;
 use cthelper_proto::events::{Repeats, Replay as Line};
 use cthelper_proto::manifest::Manifest;
 
@@ -14,6 +13,7 @@ use crate::kernel::replay::{Capture, CaptureError, CapturedPacket, Counts, Recor
 use crate::lane::{Ended, Figures, Lane, Setup};
 use crate::quarantine::Quarantine;
 use crate::spawn::{Identity, Recipe, worker_binary};
+use crate::warden::{Hiring, Post};
 
 /// What `cthelperd replay` was given.
 #[derive(Clone, Debug)]
@@ -47,9 +47,12 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let mut failed = None;
     for file in &options.files {
         let helpers = if options.helpers.is_empty() { helpers_of(file) } else { options.helpers.clone() };
-        for setup in setups(&options.config, &helpers)? {
+        for (setup, recipe) in setups(&options.config, &helpers)? {
+            let mut hiring = Hiring::start(Path::new("/proc/self/exe")).map_err(no_warden)?;
+            let post = hiring.post(&recipe).map_err(no_warden)?;
+            let _warden = hiring.seal().map_err(no_warden)?;
             let mut tell = |line: &Line| print(out, line, options.json);
-            let (counts, expectations, figures, error) = one(file, setup, &mut tell)?;
+            let (counts, expectations, figures, error) = one(file, setup, post, &mut tell)?;
             total.add(&counts, expectations, &figures);
             failed = failed.or_else(|| error.map(|error| blame(file, &error)));
         }
@@ -71,31 +74,37 @@ fn helpers_of(file: &Path) -> Vec<String> {
     if helpers.is_empty() { vec!["ftp".to_owned()] } else { helpers }
 }
 
-/// Lanes for these helpers, as configured.
-fn setups(config: &Config, helpers: &[String]) -> Result<Vec<Setup>, Failure> {
+/// Lanes for these helpers, as configured, and how their workers are made. No spares: a capture waits.
+fn setups(config: &Config, helpers: &[String]) -> Result<Vec<(Setup, Recipe)>, Failure> {
     let named = Config::for_helpers(helpers).map_err(|error| Failure::Unavailable(error.to_string()))?;
     let identity =
         Identity::find(&config.daemon.user, &config.daemon.group).map_err(|bad| Failure::Unavailable(bad.to_string()))?;
     let configured = named.helpers.into_values().map(|default| config.helpers.get(&default.name).cloned().unwrap_or(default));
-    let setup = |config: HelperConfig| {
+    let setup = |mut config: HelperConfig| {
+        config.restart.spares = 0;
         let worker = worker_binary(config.worker.as_deref()).map_err(Failure::Unavailable)?;
         let recipe = Recipe::new(&config.name, worker, identity);
-        Ok(Setup { config, recipe, restart: Policy::default() })
+        Ok((Setup { config, identity }, recipe))
     };
     configured.map(setup).collect()
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands in map_err")]
+fn no_warden(error: std::io::Error) -> Failure {
+    Failure::Unavailable(format!("start the warden: {error}"))
 }
 
 type Outcome = (Counts, u64, Figures, Option<CaptureError>);
 
 /// One file through one helper.
-fn one(file: &Path, setup: Setup, tell: &mut dyn FnMut(&Line)) -> Result<Outcome, Failure> {
+fn one(file: &Path, setup: Setup, post: Post, tell: &mut dyn FnMut(&Line)) -> Result<Outcome, Failure> {
     if let Err(error) = std::fs::File::open(file) {
         return Err(Failure::Open(format!("{}: {error}", file.display())));
     }
     let (audit, audited) = Audit::channel();
     let open: Open<'_> = Box::new(|manifest| Ok(Replay::open(file, served(manifest))?.for_helper(&manifest.name)));
     let kernel = Recorded::new(open, audited, tell);
-    let lane = Lane::new(kernel, setup, audit, Quarantine::default());
+    let lane = Lane::new(kernel, setup, post, audit, Quarantine::default());
     let (mut lane, _handle) = lane.map_err(|errno| Failure::Unavailable(format!("make an eventfd: {errno}")))?;
     match lane.run(|_| ()) {
         Ended::Orderly => {}

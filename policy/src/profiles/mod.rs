@@ -2,16 +2,18 @@
 
 mod launcher;
 mod supervisor;
+mod warden;
 mod worker;
 
 pub use launcher::LAUNCHER;
 pub use supervisor::SUPERVISOR;
+pub use warden::WARDEN;
 pub use worker::WORKER;
 
 use crate::profile::Profile;
 
 /// Every role with a table, in the order they start.
-pub const ALL: &[&Profile] = &[&SUPERVISOR, &LAUNCHER, &WORKER];
+pub const ALL: &[&Profile] = &[&SUPERVISOR, &WARDEN, &LAUNCHER, &WORKER];
 
 /// The role of this name.
 pub fn by_name(role: &str) -> Option<&'static Profile> {

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use cthelper_policy::{confine, profiles};
+use cthelper_policy::confine;
 use nix::sys::socket::{MsgFlags, recv, send};
 
 /// Starts the role that the arguments name; `None` = they name none, so this is the test itself.
@@ -18,14 +18,14 @@ pub(crate) fn dispatch(args: &[&str]) -> Option<ExitCode> {
     }
 }
 
-/// Reduces itself, says its status on stdout, then becomes a launcher's parent if asked to.
+/// A supervisor, which says its status on stdout; or a warden, if there is something to launch.
 fn supervisor(rest: &[&str]) -> ExitCode {
-    let keep: Vec<_> = profiles::SUPERVISOR.kept().collect();
-    confine::supervisor(&keep).unwrap();
     let [uid, gid, action] = rest else {
+        confine::supervisor().unwrap();
         print!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
         return ExitCode::SUCCESS;
     };
+    confine::warden().unwrap();
     let exe = std::env::current_exe().unwrap();
     let status = Command::new(exe).args(["role", "launcher", uid, gid, action]).status().unwrap();
     ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())

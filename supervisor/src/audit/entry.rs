@@ -71,6 +71,11 @@ pub fn of(event: &Event) -> Entry<'_> {
             let entry = plain("worker_replaced", "e1d82d039f3544328b7a31fe19fdd8dc", Notice, Some(helper), message);
             Entry { worker: Some((*pid, Some(*generation))), ..entry }
         }
+        Event::WorkerRetired { helper, pid, generation, packets } => {
+            let message = format!("helper {helper}: worker {pid} is relieved after {packets} packets");
+            let entry = plain("worker_retired", "731f2ed346ec4fa587e068359b2c46c9", Info, Some(helper), message);
+            Entry { worker: Some((*pid, Some(*generation))), ..entry }
+        }
         Event::WorkerRefused { helper, pid, reason } => {
             let message = format!("helper {helper}: worker {pid} is not confined as it must be and gets no packet: {reason}");
             let entry = plain("worker_refused", "584009c1f11f4d17824ba068ed214b53", Error, Some(helper), message);
@@ -194,6 +199,7 @@ pub(super) mod tests {
             Event::WorkerHung(Box::new(crash())),
             Event::WorkerOutOfTurn { said: "nonsense".to_owned(), crash: Box::new(crash()) },
             Event::WorkerReplaced { helper: helper(), pid: 2, generation: 1 },
+            Event::WorkerRetired { helper: helper(), pid: 2, generation: 1, packets: 10 },
             Event::WorkerRefused { helper: helper(), pid: 2, reason: "Uid".to_owned() },
             Event::ExpectationRefused { helper: helper(), rule: "rate".to_owned(), master: master(), dst: None, dport: None },
             Event::FlowQuarantined { helper: helper(), master: master() },

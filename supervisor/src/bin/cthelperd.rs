@@ -1,15 +1,17 @@
-//! `cthelperd`: the supervisor. Also the launcher of its own workers, see `cthelper_supervisor::spawn`.
+//! `cthelperd`: the supervisor. Also its warden and the launcher of its workers, see `cthelper_supervisor::warden`.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use cthelper_policy::config::{Config, ConfigError};
+use cthelper_policy::config::Config;
 use cthelper_supervisor::audit::{Places, journal};
 use cthelper_supervisor::boot::{self, Failure};
+use cthelper_supervisor::configuration::Source;
 use cthelper_supervisor::replay;
 use cthelper_supervisor::spawn::launcher;
+use cthelper_supervisor::warden;
 
 /// sysexits(3).
 mod exit {
@@ -36,13 +38,13 @@ enum Command {
     /// Serve helpers in the foreground until SIGTERM.
     Run(Run),
     /// Check a configuration and exit: 0, or 78 with the place and the reason.
-    Check(Source),
+    Check(ConfigFile),
     /// Run the same workers, confinement and policy on captures; needs neither root nor a kernel module. Exit status 70: a worker ended.
     Replay(Replay),
 }
 
 #[derive(Args)]
-struct Source {
+struct ConfigFile {
     /// Configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -51,7 +53,7 @@ struct Source {
 #[derive(Args)]
 struct Run {
     #[command(flatten)]
-    source: Source,
+    config: ConfigFile,
     /// Serve this helper (of the configuration, or with built-in defaults); may be repeated.
     #[arg(long = "helper", value_name = "NAME")]
     helpers: Vec<String>,
@@ -86,7 +88,7 @@ struct Replay {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = launcher::run_if_launcher() {
+    if let Some(code) = launcher::run_if_launcher().or_else(warden::run::run_if_warden) {
         return code.into();
     }
     let cli = match Cli::try_parse() {
@@ -99,7 +101,7 @@ fn main() -> ExitCode {
     start_log();
     match cli.command {
         Command::Run(run) => serve(run),
-        Command::Check(source) => check(&source),
+        Command::Check(file) => check(file.config),
         Command::Replay(replay) => play(replay),
     }
 }
@@ -116,31 +118,9 @@ fn fail(code: u8, reason: impl std::fmt::Display) -> ExitCode {
     code.into()
 }
 
-/// The named file, else the standard one if it exists.
-fn file(source: &Source) -> Option<&Path> {
-    source.config.as_deref().or_else(|| Some(Path::new(Config::PATH)).filter(|path| path.exists()))
-}
-
-/// What the file says, or without one defaults for the helpers named.
-fn configuration(source: &Source, helpers: &[String]) -> Result<Config, ConfigError> {
-    let Some(path) = file(source) else { return Config::for_helpers(helpers) };
-    let name = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| ConfigError { file: name.clone(), at: None, reason: error.to_string() })?;
-    let mut config = Config::parse(&text, &name)?;
-    if !helpers.is_empty() {
-        let named = Config::for_helpers(helpers)?;
-        let configured = std::mem::take(&mut config.helpers);
-        config.helpers = named.helpers;
-        for (name, helper) in configured {
-            config.helpers.entry(name).and_modify(|default| *default = helper);
-        }
-    }
-    Ok(config)
-}
-
 fn serve(run: Run) -> ExitCode {
-    let config = match configuration(&run.source, &run.helpers) {
+    let source = Source { file: run.config.config, helpers: run.helpers };
+    let config = match source.read() {
         Ok(config) => config,
         Err(error) => return fail(exit::CONFIG, error),
     };
@@ -149,12 +129,12 @@ fn serve(run: Run) -> ExitCode {
     }
     if !config.helpers.values().any(|helper| helper.enabled) {
         boot::disarm(config.helpers.keys());
-        let path = file(&run.source).unwrap_or(Path::new(Config::PATH));
+        let path = source.path().unwrap_or(Path::new(Config::PATH));
         return fail(exit::CONFIG, format!("no helper is enabled in {}", path.display()));
     }
     let Run { runtime_dir, audit_log, journal, quarantine_dir, .. } = run;
     let audit = Places { log: audit_log, journal: Some(journal).filter(|socket| socket != Path::new("none")) };
-    match boot::run(&boot::Options { config, runtime_dir, audit, quarantine_dir }) {
+    match boot::run(&boot::Options { config, source, runtime_dir, audit, quarantine_dir }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure @ Failure::Permission(_)) if nix::unistd::geteuid().is_root() => fail(exit::NO_PERMISSION, failure),
         Err(failure @ Failure::Permission(_)) => fail(exit::NO_PERMISSION, format!("{failure}; run it as root")),
@@ -163,8 +143,8 @@ fn serve(run: Run) -> ExitCode {
     }
 }
 
-fn check(source: &Source) -> ExitCode {
-    match configuration(source, &[]) {
+fn check(file: Option<PathBuf>) -> ExitCode {
+    match (Source { file, helpers: Vec::new() }).read() {
         Ok(config) if config.helpers.is_empty() => {
             fail(exit::CONFIG, format!("{} does not exist; name a file with --config", Config::PATH))
         }
@@ -174,7 +154,7 @@ fn check(source: &Source) -> ExitCode {
 }
 
 fn play(Replay { files, helpers, config, json }: Replay) -> ExitCode {
-    let config = match config.map(|config| configuration(&Source { config: Some(config) }, &[])).transpose() {
+    let config = match config.map(|file| Source { file: Some(file), helpers: Vec::new() }.read()).transpose() {
         Ok(config) => config.unwrap_or_default(),
         Err(error) => return fail(exit::CONFIG, error),
     };

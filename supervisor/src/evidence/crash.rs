@@ -1,14 +1,14 @@
 //! The parts of a crash record that have to be worked out.
 
-use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::ExitStatus;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cthelper_proto::events::{Exit, InHand, Master};
 use cthelper_proto::types::{Dir, Flow};
 use nix::sys::signal::Signal;
 use sha2::{Digest, Sha256};
+
+use crate::warden::End;
 
 /// A name for the death of a worker: helper, milliseconds since 1970 in hexadecimal, generation. A lane's generations ascend, and a
 /// lane of another life began at another time.
@@ -23,9 +23,9 @@ pub fn signal_name(number: i32) -> String {
 }
 
 /// What the kernel said of the process' end.
-pub fn exit(status: Option<ExitStatus>) -> Exit {
-    let Some(status) = status else { return Exit::Unknown };
-    match (status.signal(), status.code()) {
+pub fn exit(end: Option<&End>) -> Exit {
+    let Some(end) = end else { return Exit::Unknown };
+    match (end.signal, end.code) {
         (Some(number), _) => Exit::Signal { name: signal_name(number), number },
         (None, Some(code)) => Exit::Code(code),
         (None, None) => Exit::Unknown,
@@ -72,9 +72,10 @@ mod tests {
 
     #[test]
     fn the_kernels_word_is_code_or_signal() {
-        assert_eq!(exit(Some(ExitStatus::from_raw(11))), Exit::Signal { name: "SIGSEGV".to_owned(), number: 11 });
-        assert_eq!(exit(Some(ExitStatus::from_raw(101 << 8))), Exit::Code(101));
-        assert_eq!(exit(Some(ExitStatus::from_raw(34))), Exit::Signal { name: "SIG34".to_owned(), number: 34 });
+        let signal = |number| exit(Some(&End { signal: Some(number), ..End::default() }));
+        assert_eq!(signal(11), Exit::Signal { name: "SIGSEGV".to_owned(), number: 11 });
+        assert_eq!(signal(34), Exit::Signal { name: "SIG34".to_owned(), number: 34 });
+        assert_eq!(exit(Some(&End { code: Some(101), ..End::default() })), Exit::Code(101));
         assert_eq!(exit(None), Exit::Unknown);
     }
 

@@ -138,6 +138,10 @@ impl Kernel for Recorded<'_> {
         Ok(())
     }
 
+    fn update(&mut self, _manifest: &Manifest, _enabled: bool, _queue_length: u32) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
