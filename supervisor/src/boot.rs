@@ -106,6 +106,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let mut setups = Vec::new();
     for config in options.config.helpers.values().filter(|config| config.enabled) {
         let worker = worker_binary(config.worker.as_deref()).map_err(Failure::Unavailable)?;
+        let uid = options.config.uid_of(&config.name);
+        let identity =
+            identity.with_uid(uid, &options.config.daemon.user).map_err(|bad| Failure::Unavailable(bad.to_string()))?;
         let post = hiring.post(&Recipe::new(&config.name, worker, identity)).map_err(system("tell the warden what to make"))?;
         setups.push((Setup { config: config.clone(), identity }, post));
     }

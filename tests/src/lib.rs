@@ -2,12 +2,13 @@
 //!
 //! [`binaries`] finds what was built · [`packets`] writes packets, [`capture`] files of them, [`control`] conversations ·
 //! [`fake_kernel`] is a kernel that does as a test says · [`stage`] runs a real lane with real workers on it, [`program`] the real program ·
-//! [`schema`] holds records against their schema.
+//! [`schema`] holds records against their schema · [`calls`] writes down system calls.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it means")]
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panic")]
 
 pub mod binaries;
+pub mod calls;
 pub mod capture;
 pub mod control;
 pub mod fake_kernel;

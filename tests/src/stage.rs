@@ -30,6 +30,8 @@ pub struct Play {
     pub setup: Setup,
     /// How its workers are made; to be changed, too.
     pub recipe: Recipe,
+    /// The program that is the warden.
+    pub warden: PathBuf,
     /// Where packets in hand are kept.
     pub quarantine: Option<PathBuf>,
 }
@@ -55,7 +57,7 @@ impl Play {
         config.restart.spares = 0;
         let soon = Duration::from_millis(1);
         config.restart.backoff = Backoff { initial: soon, max: soon, ..Backoff::default() };
-        Self { setup: Setup { config, identity }, recipe, quarantine: None }
+        Self { setup: Setup { config, identity }, recipe, warden: binary("cthelperd"), quarantine: None }
     }
 
     /// With another deadline for the worker.
@@ -91,7 +93,7 @@ impl Play {
         let (kernel, script) = fake_kernel();
         let (audit, records) = Audit::channel();
         let (tell, told) = channel();
-        let mut hiring = Hiring::start(&binary("cthelperd")).unwrap();
+        let mut hiring = Hiring::start(&self.warden).unwrap();
         let post = hiring.post(&self.recipe).unwrap();
         let warden = hiring.seal().unwrap();
         let run = move || {

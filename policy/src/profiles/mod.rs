@@ -6,6 +6,7 @@ mod warden;
 mod worker;
 
 pub use launcher::LAUNCHER;
+pub(crate) use launcher::WORKERS_BINARY;
 pub use supervisor::SUPERVISOR;
 pub use warden::WARDEN;
 pub use worker::WORKER;
