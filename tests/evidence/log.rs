@@ -19,7 +19,7 @@ fn from_the_log_to_the_packet_to_the_same_end() {
     let log = log.to_str().unwrap();
 
     let list = cthelperctl(&["crashes", "--audit-log", log]);
-    assert!(list.code == 0 && list.out.contains(&crash.id) && list.out.contains("signal SIGABRT"), "{list:?}");
+    assert!(list.code == 0 && list.out.contains(&crash.id) && list.out.contains(&crash.cause), "{list:?}");
     let shown = cthelperctl(&["crashes", "show", "last", "--audit-log", log]);
     let file = crash.in_hand.as_ref().unwrap().file.as_ref().unwrap();
     assert!(shown.code == 0 && shown.out.contains(&format!("{file}\n")), "{shown:?}");
@@ -32,7 +32,7 @@ fn from_the_log_to_the_packet_to_the_same_end() {
     std::fs::write(&config, format!("[helper.imposter]\nworker = \"{}\"\n", worker.display())).unwrap();
     let again = cthelperd(&["replay", "--config", config.to_str().unwrap(), copy.to_str().unwrap()]);
     assert_eq!(again.code, 70);
-    assert!(again.out.contains(&format!("the worker ended: signal SIGABRT; crash {} is reproduced", crash.id)), "{again:?}");
+    assert!(again.out.contains(&format!("; crash {} is reproduced", crash.id)), "{again:?}");
 
     let missing = cthelperctl(&["crashes", "show", "nobody", "--audit-log", log]);
     assert!(missing.code == 66 && missing.err.contains("crashes list"), "{missing:?}");
