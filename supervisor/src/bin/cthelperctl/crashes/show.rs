@@ -42,7 +42,8 @@ fn facts(death: &Death) -> Vec<(&'static str, String)> {
         ("panic", format!("{}\nat {at} (the worker's own word)", panic.message))
     }));
     facts.extend(crash.in_hand.iter().flat_map(in_hand));
-    facts.push(("in flight", format!("{} packets, the one in hand included", crash.in_flight)));
+    let included = if crash.in_hand.is_some() { ", the one in hand included" } else { "" };
+    facts.push(("in flight", format!("{}{included}", crash.in_flight)));
     facts.push(("landlock", crash.landlock.clone()));
     facts.push(("then", then(crash)));
     facts.push(("log", if crash.log.is_empty() { "it said nothing".to_owned() } else { crash.log.clone() }));

@@ -105,7 +105,7 @@ fn one_is_shown_with_everything_and_nothing_raw() {
         "call      41 socket(0x2, 0x1, 0x0, 0x0, 0x0, 0xffffffffffffffff)\n",
         "in hand   10.0.2.2:21 > 10.0.1.2:40000, from the replier, 62 bytes\n",
         "kept      no: ",
-        "in flight 3 packets",
+        "in flight 3, the one in hand included\n",
         "landlock  full (ABI 6)\n",
         "then      restart after 0 ms\n",
         "log       first\n          last\\u{1b}[2J\n",
