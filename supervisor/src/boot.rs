@@ -20,14 +20,15 @@ use std::path::{Path, PathBuf};
 use std::thread::{Builder, JoinHandle};
 
 use cthelper_policy::config::Config;
+use cthelper_proto::ctl::Evidence;
 use cthelper_proto::events::Event;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
 
-use crate::audit::{Audit, Places};
+use crate::audit::{Audit, Places, absolute};
 use crate::configuration::Source;
-use crate::control::{self, Governor, Over};
+use crate::control::{self, Governor, Kept, Over};
 use crate::kernel::Fault;
 use crate::kernel::netfilter::socket::Nfnl;
 use crate::kernel::netfilter::{Netfilter, registry};
@@ -144,8 +145,9 @@ fn serve(
     }
     drop(over);
     audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
+    let kept = Kept { audit: audit.clone(), places: evidence(options) };
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
-    let governor = Governor::new(handles, options.source.clone(), options.config.clone());
+    let governor = Governor::new(handles, options.source.clone(), options.config.clone(), kept);
     let ends = runtime.block_on(control::serve(socket, signals, governor, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
@@ -153,6 +155,14 @@ fn serve(
     match ends.into_iter().find_map(|over| failure(&over.helper, &over.ended)) {
         Some(failure) => Err(failure),
         None => Ok(()),
+    }
+}
+
+/// Where evidence is kept, for whoever asks from another folder.
+fn evidence(options: &Options) -> Evidence {
+    Evidence {
+        audit_log: options.audit.log.as_deref().map(absolute),
+        quarantine_dir: options.quarantine_dir.as_deref().map(absolute),
     }
 }
 

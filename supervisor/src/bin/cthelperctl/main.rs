@@ -1,8 +1,8 @@
 //! The operator's tool. It holds no privilege of its own: the kernel and `control.sock` decide what its user may do.
 //!
 //! Called by the name `nfct` it answers as that program. Exit status: 0 done; 1 `doctor` found a failure or `nfct` failed;
-//! 64 wrong arguments; 69 no daemon, no kernel support, or refused; 70 an answer that cannot be understood; 77 not permitted;
-//! 78 the daemon's configuration cannot be read.
+//! 64 wrong arguments; 66 no such file or crash; 69 no daemon, no kernel support, or refused; 70 an answer that cannot be understood;
+//! 73 a file cannot be written; 77 not permitted; 78 the daemon's configuration cannot be read.
 
 #![allow(unreachable_pub, reason = "a program has no outside: here `pub` means its other modules")]
 
@@ -20,6 +20,7 @@ use exit::{Exit, Failure};
 
 mod configuration;
 mod control;
+mod crashes;
 mod disarm;
 mod doctor;
 mod exit;
@@ -60,6 +61,8 @@ enum Command {
     Reload,
     /// Disable the helpers whose queue nobody serves, so that connections pass without them: after a daemon was killed
     Disarm,
+    /// How workers ended: list them, show one, take out the packet it died on
+    Crashes(crashes::Wanted),
     /// What is missing, and what to do; exit status 1 if anything fails
     Doctor(doctor::Wanted),
     /// Print rules that attach helpers to connections
@@ -133,6 +136,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,
         Command::Reload => out.write_all(control::reload(runtime_dir)?.as_bytes())?,
         Command::Disarm => disarm::run(Nfnl::open, queues::bound, &mut out)?,
+        Command::Crashes(wanted) => crashes::run(wanted, runtime_dir, &mut out)?,
         Command::Doctor(wanted) => {
             let healthy = doctor::run(wanted, runtime_dir, &mut out)?;
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
