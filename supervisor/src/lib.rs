@@ -2,11 +2,12 @@
 //! and never looks inside it, and it does not link the crate that does.
 //!
 //! [`boot`] brings it up · [`lane`] carries packets · [`kernel`] is what a lane needs of the kernel · [`spawn`] makes workers ·
-//! [`control`] answers the operator · [`audit`] and [`quarantine`] keep evidence · [`replay`] runs all this on a capture.
+//! [`control`] answers the operator · [`keeper`] outlives it · [`audit`] and [`quarantine`] keep evidence · [`replay`] runs all this on a capture.
 
 pub mod audit;
 pub mod boot;
 pub mod control;
+pub mod keeper;
 pub mod kernel;
 pub mod lane;
 pub mod quarantine;

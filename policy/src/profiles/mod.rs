@@ -1,9 +1,11 @@
 //! The tables of the roles.
 
+mod keeper;
 mod launcher;
 mod supervisor;
 mod worker;
 
+pub use keeper::{KEEPER, KEEPER_PEERS, KEEPER_SOCKETS};
 pub use launcher::LAUNCHER;
 pub use supervisor::SUPERVISOR;
 pub use worker::WORKER;
@@ -11,7 +13,7 @@ pub use worker::WORKER;
 use crate::profile::Profile;
 
 /// Every role with a table, in the order they start.
-pub const ALL: &[&Profile] = &[&SUPERVISOR, &LAUNCHER, &WORKER];
+pub const ALL: &[&Profile] = &[&SUPERVISOR, &KEEPER, &LAUNCHER, &WORKER];
 
 /// The role of this name.
 pub fn by_name(role: &str) -> Option<&'static Profile> {

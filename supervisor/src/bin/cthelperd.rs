@@ -1,4 +1,4 @@
-//! `cthelperd`: the supervisor. Also the launcher of its own workers, see `cthelper_supervisor::spawn`.
+//! `cthelperd`: the supervisor. Also the launcher of its own workers, see `cthelper_supervisor::spawn`, and the keeper of its queues.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use cthelper_policy::config::{Config, ConfigError};
 use cthelper_supervisor::boot::{self, Failure};
+use cthelper_supervisor::keeper::run::run_if_keeper;
 use cthelper_supervisor::replay;
 use cthelper_supervisor::spawn::launcher;
 
@@ -78,7 +79,7 @@ struct Replay {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = launcher::run_if_launcher() {
+    if let Some(code) = launcher::run_if_launcher().or_else(run_if_keeper) {
         return code.into();
     }
     let cli = match Cli::try_parse() {
