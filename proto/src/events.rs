@@ -29,46 +29,130 @@ pub enum Event {
     /// A worker is verified and gets packets.
     WorkerStarted { helper: String, pid: u32, uid: u32, generation: u64, landlock: String, seccomp_filters: u32 },
     /// A worker ended by a signal, a panic or a wrong exit.
-    WorkerCrashed(Crash),
+    WorkerCrashed(Box<Crash>),
     /// A worker kept a packet past its deadline and was killed.
-    WorkerHung(Crash),
+    WorkerHung(Box<Crash>),
     /// A worker broke the protocol and was killed.
-    WorkerOutOfTurn { helper: String, pid: u32, generation: u64, said: String },
+    WorkerOutOfTurn {
+        said: String,
+        #[serde(flatten)]
+        crash: Box<Crash>,
+    },
     /// The operator wanted another worker.
     WorkerReplaced { helper: String, pid: u32, generation: u64 },
+    /// A worker that had served long enough was relieved by another.
+    WorkerRetired { helper: String, pid: u32, generation: u64, packets: u64 },
     /// A worker is not confined as it must be, and gets no packet.
     WorkerRefused { helper: String, pid: u32, reason: String },
     /// Policy or kernel refused an expectation or an edit; the packet passed.
     ExpectationRefused { helper: String, rule: String, master: Master, dst: Option<IpAddr>, dport: Option<u16> },
     /// The helper is DISABLED in the kernel: packets pass without it.
     CircuitOpened { helper: String, reason: String },
+    /// The flow's packets end workers: for a while they pass without the helper.
+    FlowQuarantined { helper: String, flow: Master },
     /// The helper is enabled again.
     CircuitClosed { helper: String },
 }
 
-/// Evidence of a worker's death.
+/// Evidence of a worker's death. Every text that a worker or a stranger can influence is escaped and bounded before it gets here.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Crash {
+    /// Names this death; unique, and safe as a file name: helper, milliseconds since 1970 in hexadecimal, generation.
+    pub id: String,
     /// Which helper.
     pub helper: String,
     /// Which worker.
     pub pid: u32,
     /// The how-manieth worker of this lane it was, from 1.
     pub generation: u64,
-    /// `signal SIGSEGV`, `exit 101`, `syscall …`.
-    pub cause: String,
     /// Seconds it served.
     pub uptime: f64,
     /// Verdicts it gave.
     pub packets: u64,
-    /// Tickets it held.
-    pub in_flight: usize,
-    /// The packet it was working on, if it held one.
-    pub in_hand: Option<Master>,
-    /// Its last words on stderr, escaped and bounded.
+    /// In words: `signal SIGSEGV`, `exit 101`, `was silent past its deadline`.
+    pub cause: String,
+    /// What the kernel said of its end.
+    pub exit: Exit,
+    /// What the kernel said of the fault, if it was one.
+    pub fault: Option<Fault>,
+    /// A panic, by the worker's own word: its last line on stderr.
+    pub panic: Option<Panic>,
+    /// Its last words on stderr, at most 4 KiB of them: printable ASCII and line feeds, other bytes as `\xNN`.
     pub log: String,
-    /// What the restart policy decided.
+    /// The packet it was working on, if it held one.
+    pub in_hand: Option<InHand>,
+    /// Tickets it held, the one in hand included.
+    pub in_flight: usize,
+    /// What landlock enforced on it.
+    pub landlock: String,
+    /// What the restart policy decided, in words.
     pub decision: String,
+    /// When the next worker starts, in milliseconds; none if nobody starts one by himself.
+    pub next_delay_ms: Option<u64>,
+}
+
+/// How a process ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// By itself, with this code.
+    Code(i32),
+    /// By a signal.
+    Signal {
+        /// `SIGSEGV`, or `SIG34` for one without a name.
+        name: String,
+        /// Its number on this machine.
+        number: i32,
+    },
+    /// It was not reaped in time.
+    Unknown,
+}
+
+/// What the kernel tells of a fault (`siginfo_t`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fault {
+    /// Why the signal was sent, by signal: sigaction(2).
+    pub si_code: i32,
+    /// What kind of address or call it was, in words.
+    pub class: String,
+    /// Of SIGSYS: the call that was not allowed.
+    pub syscall: Option<Syscall>,
+}
+
+/// A system call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Syscall {
+    /// Its number on this machine.
+    pub nr: i64,
+    /// Its name; `unknown` if we have none.
+    pub name: String,
+    /// Its arguments as the registers held them.
+    pub args: [u64; 6],
+}
+
+/// A panic as the worker told it: never trusted, only shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Panic {
+    /// What it said.
+    pub message: String,
+    /// `FILE:LINE`, if it said so.
+    pub location: Option<String>,
+}
+
+/// The packet a worker was working on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InHand {
+    /// Its connection.
+    #[serde(flatten)]
+    pub flow: Master,
+    /// Who sent it: `orig` or `reply`.
+    pub direction: String,
+    /// Bytes from its IP header on.
+    pub length: usize,
+    /// `sha256:` and the hexadecimal digest of these bytes.
+    pub hash: String,
+    /// Where it is kept, if it could be.
+    pub file: Option<String>,
 }
 
 /// A master connection, as its originator sees it.

@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cthelper_policy::config::Config;
-use cthelper_policy::restart::Policy;
 use cthelper_proto::events::Replay as Line;
 use cthelper_proto::manifest::Manifest;
 
@@ -14,6 +13,7 @@ use crate::kernel::replay::{CaptureError, Counts, Replay};
 use crate::lane::{Ended, Figures, Lane, Setup};
 use crate::quarantine::Quarantine;
 use crate::spawn::{Identity, Recipe, worker_binary};
+use crate::warden::{Hiring, Post};
 
 /// Why a replay failed; what was read before is printed all the same.
 #[derive(Debug)]
@@ -36,10 +36,12 @@ pub fn run(files: &[PathBuf], helpers: &[String], json: bool, out: &mut dyn Writ
     for file in files {
         for helper in config.helpers.values() {
             let worker = worker_binary(helper.worker.as_deref()).map_err(Failure::Unavailable)?;
-            let recipe = Recipe::new(&helper.name, worker, identity);
-            let setup = Setup { config: helper.clone(), recipe, restart: Policy::default() };
+            let mut hiring = Hiring::start(Path::new("/proc/self/exe")).map_err(warden)?;
+            let post = hiring.post(&Recipe::new(&helper.name, worker, identity)).map_err(warden)?;
+            let _warden = hiring.seal().map_err(warden)?;
+            let setup = Setup { config: helper.clone(), identity };
             let mut tell = |line: &Line| print(out, line, json);
-            let (counts, expectations, figures, error) = one(file, setup, &mut tell)?;
+            let (counts, expectations, figures, error) = one(file, setup, post, &mut tell)?;
             total.add(&counts, expectations, &figures);
             failed = failed.or_else(|| error.map(|error| blame(file, &error)));
         }
@@ -48,17 +50,21 @@ pub fn run(files: &[PathBuf], helpers: &[String], json: bool, out: &mut dyn Writ
     failed.map_or(Ok(()), Err)
 }
 
+fn warden(error: std::io::Error) -> Failure {
+    Failure::Unavailable(format!("start the warden: {error}"))
+}
+
 type Outcome = (Counts, u64, Figures, Option<CaptureError>);
 
 /// One file through one helper.
-fn one(file: &Path, setup: Setup, tell: &mut dyn FnMut(&Line)) -> Result<Outcome, Failure> {
+fn one(file: &Path, setup: Setup, post: Post, tell: &mut dyn FnMut(&Line)) -> Result<Outcome, Failure> {
     if let Err(error) = std::fs::File::open(file) {
         return Err(Failure::Open(format!("{}: {error}", file.display())));
     }
     let (audit, audited) = Audit::channel();
     let open: Open<'_> = Box::new(|manifest| Replay::open(file, served(manifest)));
     let kernel = Recorded::new(open, audited, tell);
-    let lane = Lane::new(kernel, setup, audit, Quarantine::default());
+    let lane = Lane::new(kernel, setup, post, audit, Quarantine::default());
     let (mut lane, _handle) = lane.map_err(|errno| Failure::Unavailable(format!("make an eventfd: {errno}")))?;
     match lane.run(|_| ()) {
         Ended::Orderly => {}

@@ -40,9 +40,10 @@ fn the_launchers_role_is_not_for_hands() {
 
 #[test]
 fn a_right_configuration_is_0() {
-    for text in
-        ["[helper.ftp]\n", "[daemon]\nuser = \"nobody\"\n\n[helper.ftp]\nqueue = 7\nports = [21, 2121]\ndeadline = \"500ms\"\n"]
-    {
+    for text in [
+        "[helper.ftp]\n",
+        "[daemon]\nuser = \"nobody\"\n\n[helper.ftp]\nqueue = 7\nports = [21, 2121]\n\n[helper.ftp.restart]\ndeadline = \"500ms\"\n",
+    ] {
         let file = Temporary::new("right.toml", text.as_bytes());
         assert_eq!(cthelperd(&["check", "--config", file.path()]), Said { code: 0, out: String::new(), err: String::new() });
     }
@@ -57,6 +58,11 @@ fn a_mistake_in_the_configuration_is_78_and_pointed_at() {
         ("[helper.ftp\n", ":1:12: "),
         ("[helper.a]\nqueue = 1\n[helper.b]\nqueue = 1\n", ":4:9: "),
         ("[daemon]\nuser = \"root\"\n[helper.ftp]\n", ":2:8: "),
+        ("[helper.ftp]\ndeadline = \"1s\"\n", ":2:1: `deadline` now belongs in [helper.NAME.restart]"),
+        ("[helper.ftp.restart]\nspare = 2\n", ":2:1: unknown key `spare`; did you mean `spares`?"),
+        ("[helper.ftp.restart]\nhold = \"2 s\"\n", ":2:8: time span \"2 s\""),
+        ("[helper.ftp.restart]\nbackoff = { initial = \"6s\" }\n", ":2:23: backoff: initial (6s) is above max (5s)"),
+        ("[helper.ftp.restart]\nlimit = { burst = 0 }\n", ":2:19: a whole number from 1 to 1000"),
     ] {
         let file = Temporary::new("wrong.toml", text.as_bytes());
         let Said { code, out, err } = cthelperd(&["check", "--config", file.path()]);

@@ -78,7 +78,7 @@ impl Director {
 
     fn play(&self, ends: u16) -> Play {
         let mut play = Play::imposter("as directed").bears(ends);
-        play.setup.recipe.launcher = self.launcher();
+        play.recipe.launcher = self.launcher();
         play
     }
 }

@@ -24,7 +24,7 @@ fn in_flight(stage: &Stage, packets: Vec<Packet>) -> (u32, Vec<u32>) {
 
 fn crash(stage: &Stage) -> Crash {
     stage.audits("a crash", |event| match event {
-        Event::WorkerCrashed(crash) => Some(crash.clone()),
+        Event::WorkerCrashed(crash) => Some((**crash).clone()),
         _ => None,
     })
 }
@@ -48,7 +48,7 @@ fn of_a_killed_workers_packets_the_one_in_hand_passes_and_the_others_are_served_
         }
         let crash = crash(&stage);
         assert_eq!((crash.pid, crash.generation, crash.cause.as_str(), crash.in_flight), (pid, 1, name, 20));
-        assert_eq!(crash.in_hand.unwrap().sport, 40_000);
+        assert_eq!(crash.in_hand.unwrap().flow.sport, 40_000);
         assert_eq!(stage.kernel.asked().iter().filter(|asked| asked.answer == Ok(true)).count(), 19);
         // The connection of the packet in hand goes on.
         assert!(stage.kernel.carries(flows[0].client("PORT 10,0,1,2,7,209\r\n")).payload().starts_with(b"PORT 10,0,2,1,"));

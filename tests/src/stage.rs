@@ -7,13 +7,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cthelper_policy::config::{Daemon, HelperConfig};
-use cthelper_policy::restart::Policy;
+use cthelper_policy::restart::Backoff;
 use cthelper_proto::ctl::{HelperStatus, LaneState};
 use cthelper_proto::events::{Event, Record};
 use cthelper_supervisor::audit::Audit;
 use cthelper_supervisor::lane::{Command, Ended, Handle, Lane, Setup};
 use cthelper_supervisor::quarantine::Quarantine;
 use cthelper_supervisor::spawn::{Identity, Recipe};
+use cthelper_supervisor::warden::{Hiring, Warden};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -27,6 +28,8 @@ use crate::{PATIENCE, eventually};
 pub struct Play {
     /// To be changed at will.
     pub setup: Setup,
+    /// How its workers are made; to be changed, too.
+    pub recipe: Recipe,
     /// Where packets in hand are kept.
     pub quarantine: Option<PathBuf>,
 }
@@ -42,29 +45,37 @@ impl Play {
         Self::new("imposter", mode, binary("imposter"))
     }
 
-    /// Restarts come at once, and a deadline is far longer than a loaded machine keeps a worker waiting.
+    /// No spares, restarts at once, and a deadline far longer than a loaded machine keeps a worker waiting.
     fn new(name: &str, argument: &str, worker: PathBuf) -> Self {
         let identity = Identity::find(Daemon::USER, Daemon::USER).unwrap();
         let mut recipe = Recipe::new(argument, worker, identity);
         recipe.launcher = binary("cthelperd");
         let mut config = HelperConfig::new(name);
-        config.deadline = PATIENCE;
+        config.restart.deadline = PATIENCE;
+        config.restart.spares = 0;
         let soon = Duration::from_millis(1);
-        let restart = Policy { initial: soon, max: soon, ..Policy::default() };
-        Self { setup: Setup { config, recipe, restart }, quarantine: None }
+        config.restart.backoff = Backoff { initial: soon, max: soon, ..Backoff::default() };
+        Self { setup: Setup { config, identity }, recipe, quarantine: None }
     }
 
     /// With another deadline for the worker.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.setup.config.deadline = deadline;
+        self.setup.config.restart.deadline = deadline;
+        self
+    }
+
+    /// With workers that wait to take over.
+    #[must_use]
+    pub fn spares(mut self, spares: u8) -> Self {
+        self.setup.config.restart.spares = spares;
         self
     }
 
     /// Bears this many ends of workers before the circuit opens.
     #[must_use]
     pub fn bears(mut self, ends: u16) -> Self {
-        self.setup.restart.burst = ends;
+        self.setup.config.restart.limit.burst = ends;
         self
     }
 
@@ -80,8 +91,11 @@ impl Play {
         let (kernel, script) = fake_kernel();
         let (audit, records) = Audit::channel();
         let (tell, told) = channel();
+        let mut hiring = Hiring::start(&binary("cthelperd")).unwrap();
+        let post = hiring.post(&self.recipe).unwrap();
+        let warden = hiring.seal().unwrap();
         let run = move || {
-            let (mut lane, handle) = Lane::new(kernel, self.setup, audit, Quarantine::new(self.quarantine)).unwrap();
+            let (mut lane, handle) = Lane::new(kernel, self.setup, post, audit, Quarantine::new(self.quarantine)).unwrap();
             tell.send(handle).unwrap();
             let ended = lane.run(|_| ());
             drop(lane.into_parts());
@@ -89,7 +103,7 @@ impl Play {
         };
         let thread = std::thread::spawn(run);
         let handle = told.recv_timeout(PATIENCE).unwrap();
-        Stage { kernel: script, handle, records, seen: RefCell::default(), thread }
+        Stage { kernel: script, handle, records, seen: RefCell::default(), thread, _warden: warden }
     }
 }
 
@@ -101,6 +115,7 @@ pub struct Stage {
     records: Receiver<Record>,
     seen: RefCell<Vec<Event>>,
     thread: JoinHandle<Ended>,
+    _warden: Warden,
 }
 
 impl Stage {

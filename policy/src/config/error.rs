@@ -50,6 +50,9 @@ fn position(text: &str, byte: usize) -> (usize, usize) {
     (before.matches('\n').count() + 1, before.get(line_start..).unwrap_or_default().chars().count() + 1)
 }
 
+/// Keys that had another place once, and where they are now.
+const MOVED: [(&str, &str); 1] = [("deadline", "[helper.NAME.restart]")];
+
 /// serde's list of all words becomes the one that was probably meant.
 fn reword(message: &str) -> String {
     let line = message.lines().collect::<Vec<_>>().join(": ");
@@ -59,6 +62,9 @@ fn reword(message: &str) -> String {
         (None, None) => return line,
     };
     let unknown = rest.split('`').next().unwrap_or_default();
+    if let Some((_, place)) = MOVED.iter().find(|(key, _)| what == "key" && *key == unknown) {
+        return format!("`{unknown}` now belongs in {place}");
+    }
     let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
     match known.iter().min_by_key(|word| distance(unknown, word)).filter(|word| is_near(unknown, word)) {
         Some(meant) => format!("unknown {what} `{unknown}`; did you mean `{meant}`?"),

@@ -5,7 +5,6 @@ use std::fmt;
 use std::num::NonZeroU8;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use cthelper_proto::ipc::Settings;
 use cthelper_proto::manifest::Manifest;
@@ -13,9 +12,11 @@ use cthelper_proto::types::Family;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::values::{OptionValue, Seconds, Span};
+use super::restart;
+use super::values::{OptionValue, Seconds};
 use crate::expect::Rules;
 use crate::limits::Rate;
+use crate::restart::Policy;
 
 /// One helper's settings, defaults filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,8 +41,8 @@ pub struct HelperConfig {
     pub options: BTreeMap<String, String>,
     /// A worker binary other than the one that is shipped.
     pub worker: Option<PathBuf>,
-    /// How long the worker may hold a packet before it is taken for hung.
-    pub deadline: Duration,
+    /// What follows the end of its worker.
+    pub restart: Policy,
 }
 
 /// `[helper.NAME.classes.CLASS]`: what is absent stays as the manifest says.
@@ -68,8 +69,6 @@ impl std::error::Error for MismatchedManifest {}
 impl HelperConfig {
     /// Packets a queue holds by default. 4096: the kernel's own 1024 overflows when 512 connections announce at once.
     pub const QUEUE_LENGTH: u32 = 4096;
-    /// Default of [`Self::deadline`]. 1 s: a worker answers in microseconds; TCP repeats the segment about now.
-    pub const DEADLINE: Duration = Duration::from_secs(1);
 
     /// The defaults.
     pub fn new(name: impl Into<String>) -> Self {
@@ -125,7 +124,7 @@ pub(super) struct Table {
     classes: BTreeMap<String, ClassTable>,
     options: BTreeMap<String, OptionValue>,
     worker: Option<AbsolutePath>,
-    deadline: Span,
+    restart: restart::Table,
 }
 
 impl Default for Table {
@@ -142,7 +141,7 @@ impl Default for Table {
             classes: BTreeMap::new(),
             options: BTreeMap::new(),
             worker: None,
-            deadline: Span(HelperConfig::DEADLINE),
+            restart: restart::Table::default(),
         }
     }
 }
@@ -165,9 +164,14 @@ impl Table {
             classes: self.classes.into_iter().map(|(name, class)| (name, class.into_config())).collect(),
             options: self.options.into_iter().map(|(key, value)| (key, value.into())).collect(),
             worker: self.worker.map(|path| path.0),
-            deadline: self.deadline.0,
+            restart: self.restart.policy(),
         }
     }
+}
+
+/// The first thing in a table that contradicts another, and where.
+pub(super) fn contradiction<'a>(mut helpers: impl Iterator<Item = &'a Table>) -> Option<(Range<usize>, String)> {
+    helpers.find_map(|helper| helper.restart.contradiction())
 }
 
 /// The second place that names a queue which has an owner already.

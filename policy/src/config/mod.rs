@@ -4,6 +4,8 @@
 
 mod error;
 mod helper;
+pub mod reload;
+mod restart;
 mod values;
 
 use std::collections::BTreeMap;
@@ -70,6 +72,9 @@ impl Config {
         }
         if let Some((queue, span)) = helper::queue_used_twice(file.helper.values()) {
             return Err(ConfigError::at(file_name, text, span, format!("queue {queue} already belongs to another helper")));
+        }
+        if let Some((span, reason)) = helper::contradiction(file.helper.values()) {
+            return Err(ConfigError::at(file_name, text, span, reason));
         }
         let helpers = file.helper.into_iter().map(|(name, table)| (name.0.clone(), table.into_config(name.0))).collect();
         Ok(Self { daemon: file.daemon, helpers })

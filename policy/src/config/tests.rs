@@ -1,11 +1,14 @@
 //! Whole files, and where their mistakes are.
 
+use std::time::Duration;
+
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Family, L4};
 use proptest::prelude::*;
 
 use super::*;
 use crate::limits::Rate;
+use crate::restart::Policy;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, "c.toml")
@@ -29,7 +32,7 @@ fn defaults_are_the_documented_ones() {
     assert_eq!((ftp.enabled, ftp.queue, ftp.queue_length), (true, None, 4096));
     assert_eq!((ftp.families, ftp.ports, ftp.worker), (None, None, None));
     assert_eq!((ftp.rules.loose, ftp.rules.privileged_ports, ftp.rules.per_packet), (false, false, 4));
-    assert_eq!((ftp.rules.rate, ftp.deadline.as_millis()), (Rate { burst: 128, per_second: 32 }, 1000));
+    assert_eq!((ftp.rules.rate, ftp.restart), (Rate { burst: 128, per_second: 32 }, Policy::default()));
     assert_eq!(Config::default().daemon.user, "cthelperd");
 }
 
@@ -48,7 +51,6 @@ fn every_key_is_read() {
         loose = true
         privileged_ports = true
         rate = { burst = 3, per_second = 1 }
-        deadline = "250ms"
         worker = "/opt/w"
         classes.ftp = { expect_max = 2, expect_timeout = "5min" }
         [helper.ftp.options]
@@ -62,7 +64,7 @@ fn every_key_is_read() {
     assert_eq!((ftp.enabled, ftp.queue, ftp.queue_length), (false, Some(7), 1024));
     assert_eq!((ftp.families.as_deref(), ftp.ports.as_deref()), (Some([Family::Inet6].as_slice()), Some([21, 2121].as_slice())));
     assert_eq!((ftp.rules.loose, ftp.rules.privileged_ports, ftp.rules.rate), (true, true, Rate { burst: 3, per_second: 1 }));
-    assert_eq!((ftp.deadline.as_millis(), ftp.worker.as_deref()), (250, Some(std::path::Path::new("/opt/w"))));
+    assert_eq!(ftp.worker.as_deref(), Some(std::path::Path::new("/opt/w")));
     assert_eq!(ftp.classes["ftp"], ClassConfig { expect_max: Some(2), timeout_secs: Some(300) });
     let settings = ftp.settings();
     let options = [("number", "7"), ("switch", "true"), ("text", "a")].map(|(key, value)| (key.to_owned(), value.to_owned()));
@@ -88,7 +90,10 @@ fn the_packaged_examples_commented_keys_are_good_too() {
     let config = Config::parse(&uncommented, "example").unwrap();
     let ftp = &config.helpers["ftp"];
     assert_eq!((ftp.queue, ftp.rules), (Some(2121), HelperConfig::new("ftp").rules));
-    assert_eq!((ftp.queue_length, ftp.deadline), (HelperConfig::QUEUE_LENGTH, HelperConfig::DEADLINE));
+    assert_eq!(ftp.queue_length, HelperConfig::QUEUE_LENGTH);
+    let age = Some(Duration::from_secs(12 * 3600));
+    let shown = Policy { probe: Some(Duration::from_secs(300)), max_packets: Some(1_000_000), max_age: age, ..Policy::default() };
+    assert_eq!(ftp.restart, shown, "what has no default apart, these are the defaults");
     assert_eq!(ftp.classes, BTreeMap::from([("ftp".to_owned(), ClassConfig { expect_max: Some(1), timeout_secs: Some(300) })]));
     assert_eq!(config.daemon, Daemon::default());
     // A worker of one's own apart, what is uncommented says what FTP says of itself.
@@ -110,7 +115,7 @@ fn mistakes_are_pointed_at() {
         ("[helper.ftp]\nports = [21, 21]", "c.toml:2:9: ports: 1 to 16, each once, none 0"),
         ("[helper.ftp]\nfamilies = []", "c.toml:2:12: families: \"inet\", \"inet6\" or both, each once"),
         ("[helper.ftp]\nworker = \"bin/w\"", "c.toml:2:10: worker: an absolute path"),
-        ("[helper.ftp]\ndeadline = \"0s\"", "c.toml:2:12: time span \"0s\": above 0, at most 24h"),
+        ("[helper.ftp]\ndeadline = \"1s\"", "c.toml:2:1: `deadline` now belongs in [helper.NAME.restart]"),
         ("[helper.ftp]\nclasses.ftp.expect_max = 0", "c.toml:2:26: invalid value: integer `0`, expected a nonzero u8"),
         ("[helper.ftp]\nclasses.ftp.expect_timeout = \"1500ms\"", "c.toml:2:30: time span: whole seconds here"),
         ("[helper.ftp]\noptions.x = 1.5", "c.toml:2:13: an option is a string, a whole number or true or false"),
@@ -187,8 +192,8 @@ proptest! {
     }
 
     #[test]
-    fn spans_are_read_exactly(number in 1_u32..80_000) {
-        let config = parse(&format!("[helper.ftp]\ndeadline = \"{number}ms\"")).unwrap();
-        prop_assert_eq!(config.helpers["ftp"].deadline.as_millis(), u128::from(number));
+    fn spans_are_read_exactly(number in 10_u32..80_000) {
+        let config = parse(&format!("[helper.ftp.restart]\ndeadline = \"{number}ms\"")).unwrap();
+        prop_assert_eq!(config.helpers["ftp"].restart.deadline.as_millis(), u128::from(number));
     }
 }

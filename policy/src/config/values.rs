@@ -1,5 +1,6 @@
 //! Single values of the configuration, each refusing what it cannot be.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::de::Error;
@@ -36,6 +37,17 @@ pub(super) struct Span(pub(super) Duration);
 
 impl Span {
     const LONGEST: Duration = Duration::from_secs(24 * 3600);
+    /// Milliseconds in each, the largest first.
+    const UNITS: [(u128, &'static str); 4] = [(3_600_000, "h"), (60_000, "min"), (1000, "s"), (1, "ms")];
+}
+
+impl fmt::Display for Span {
+    /// As it is written, in the largest unit that leaves no rest.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        let (size, unit) = Self::UNITS.into_iter().find(|(size, _)| millis.is_multiple_of(*size)).unwrap_or((1, "ms"));
+        write!(f, "{}{unit}", millis / size)
+    }
 }
 
 impl TryFrom<String> for Span {

@@ -2,7 +2,7 @@
 //!
 //! | step | by | file |
 //! |---|---|---|
-//! | boot | the supervisor, before it has threads | `supervisor` |
+//! | boot | the supervisor and the warden, before they have threads | `supervisor` |
 //! | before exec | the launcher, single-threaded | `launch` |
 //! | before `Ready` | the worker | `seal` |
 //! | before its first message | the keeper | `keeper` |
@@ -22,7 +22,7 @@ use std::fmt;
 pub use keeper::keeper;
 pub use launch::{Launch, launch};
 pub use seal::seal_worker;
-pub use supervisor::supervisor;
+pub use supervisor::{supervisor, warden};
 
 /// A step that failed; the process is then confined in part, and must end.
 #[derive(Debug)]

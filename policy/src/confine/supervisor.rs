@@ -1,4 +1,4 @@
-//! The supervisor gives up what it will not need.
+//! Supervisor and warden give up what they will not need.
 
 use std::collections::HashSet;
 
@@ -6,17 +6,32 @@ use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl;
 
 use super::{ConfineError, While};
+use crate::profile::Profile;
+use crate::profiles::{SUPERVISOR, WARDEN};
 
-/// Reduces this process to `keep`, in every set, for good: a capability it does not have now is not gained. Without `CAP_SETPCAP` the
+/// Confines the supervisor: its profile's capabilities and no more. To be called before it has threads.
+///
+/// # Errors
+/// A step failed; the process then still holds too much and must not go on.
+pub fn supervisor() -> Result<(), ConfineError> {
+    reduce(&SUPERVISOR)
+}
+
+/// Confines the warden, before it serves.
+///
+/// # Errors
+/// As [`supervisor`].
+pub fn warden() -> Result<(), ConfineError> {
+    reduce(&WARDEN)
+}
+
+/// Reduces this process to what the profile keeps, in every set, for good: a capability it does not have now is not gained. Without `CAP_SETPCAP` the
 /// bounding set stays as it is, and means nothing under `no_new_privs`.
 ///
 /// Capabilities belong to a thread and are inherited by the threads it makes: call this before there are any. `no_new_privs` reaches
 /// the launchers too, and takes nothing from them: root's exec keeps what its parent had (`cap_bprm_creds_from_file`, Linux 6.1).
-///
-/// # Errors
-/// A set could not be written; the process then still holds too much and must not go on.
-pub fn supervisor(keep: &[Capability]) -> Result<(), ConfineError> {
-    let keep: CapsHashSet = keep.iter().copied().collect();
+fn reduce(profile: &Profile) -> Result<(), ConfineError> {
+    let keep: CapsHashSet = profile.kept().collect();
     let had = caps::read(None, CapSet::Permitted).doing("read the capabilities")?;
     let ambient = caps::read(None, CapSet::Ambient).doing("read the ambient capabilities")?;
     prctl::set_no_new_privs().doing("set no_new_privs")?;

@@ -3,17 +3,19 @@
 mod keeper;
 mod launcher;
 mod supervisor;
+mod warden;
 mod worker;
 
 pub use keeper::{KEEPER, KEEPER_PEERS, KEEPER_SOCKETS};
 pub use launcher::LAUNCHER;
 pub use supervisor::SUPERVISOR;
+pub use warden::WARDEN;
 pub use worker::WORKER;
 
 use crate::profile::Profile;
 
 /// Every role with a table, in the order they start.
-pub const ALL: &[&Profile] = &[&SUPERVISOR, &KEEPER, &LAUNCHER, &WORKER];
+pub const ALL: &[&Profile] = &[&SUPERVISOR, &WARDEN, &KEEPER, &LAUNCHER, &WORKER];
 
 /// The role of this name.
 pub fn by_name(role: &str) -> Option<&'static Profile> {

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-use cthelper_policy::{confine, profiles};
+use cthelper_policy::confine;
 use nix::sys::socket::{MsgFlags, recv, send};
 
 /// Starts the role that the arguments name; `None` = they name none, so this is the test itself.
@@ -20,8 +20,7 @@ pub(crate) fn dispatch(args: &[&str]) -> Option<ExitCode> {
 
 /// Reduces itself, says its status on stdout, then becomes a launcher's parent if asked to.
 fn supervisor(rest: &[&str]) -> ExitCode {
-    let keep: Vec<_> = profiles::SUPERVISOR.kept().collect();
-    confine::supervisor(&keep).unwrap();
+    confine::warden().unwrap();
     let [uid, gid, action] = rest else {
         print!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
         return ExitCode::SUCCESS;

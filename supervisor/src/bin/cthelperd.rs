@@ -1,4 +1,5 @@
-//! `cthelperd`: the supervisor. Also the launcher of its own workers, see `cthelper_supervisor::spawn`, and the keeper of its queues.
+//! `cthelperd`: the supervisor. Also its warden, the keeper of its queues and the launcher of its workers, see
+//! `cthelper_supervisor::{warden, keeper}`.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -10,6 +11,7 @@ use cthelper_supervisor::boot::{self, Failure};
 use cthelper_supervisor::keeper::run::run_if_keeper;
 use cthelper_supervisor::replay;
 use cthelper_supervisor::spawn::launcher;
+use cthelper_supervisor::warden;
 
 /// sysexits(3).
 mod exit {
@@ -79,7 +81,7 @@ struct Replay {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = launcher::run_if_launcher().or_else(run_if_keeper) {
+    if let Some(code) = launcher::run_if_launcher().or_else(warden::run::run_if_warden).or_else(run_if_keeper) {
         return code.into();
     }
     let cli = match Cli::try_parse() {
@@ -141,7 +143,7 @@ fn serve(run: Run) -> ExitCode {
         return fail(exit::USAGE, format!("no helper named: give --helper ftp, or write {}", Config::PATH));
     }
     if !config.helpers.values().any(|helper| helper.enabled) {
-        boot::disarm(config.helpers.keys());
+        boot::stand_down(config.helpers.keys());
         let path = file(&run.source).unwrap_or(Path::new(Config::PATH));
         return fail(exit::CONFIG, format!("no helper is enabled in {}", path.display()));
     }

@@ -1,23 +1,22 @@
-//! The supervisor's end of the keeper: finds one that lives, or starts one.
+//! The supervisor's end of the keeper: finds one that lives, or has one started.
 
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use cthelper_policy::verify::{Expected, verify};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
 
 use super::heir::Kept;
 use super::protocol::{Record, Word};
-use super::run::ROLE;
 use super::wire::{self, Heard};
 use crate::spawn::Identity;
+use crate::warden::{News, Post};
 
 /// Its socket in the runtime folder.
 const SOCKET: &str = "keeper.sock";
@@ -31,8 +30,6 @@ const BACKLOG: i32 = 8;
 pub struct Keeper {
     connection: OwnedFd,
     path: PathBuf,
-    /// If it is our child: to be waited for when it ends before us.
-    child: Option<Child>,
 }
 
 /// It has hung up.
@@ -50,54 +47,53 @@ impl Keeper {
         if bound_by != nix::unistd::geteuid().as_raw() {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("{} belongs to uid {bound_by}", path.display())));
         }
-        set_socket_timeout(&connection, Timeout::Recv, Some(PATIENCE))?;
-        Ok(Self { connection, path, child: None })
+        Ok(Self { connection, path })
     }
 
-    /// Starts one, and asks the kernel whether it is confined. To be called while this process may still make sockets and processes.
+    /// Has the warden start one on this listening socket, and asks the kernel whether it is confined. Waits for it, for a bounded time.
     ///
     /// # Errors
-    /// In words; nothing is left of it then.
-    pub fn start(runtime_dir: &Path, program: &Path, identity: Identity) -> Result<Self, String> {
-        let listener = listener(&runtime_dir.join(SOCKET)).map_err(|error| format!("bind {SOCKET}: {error}"))?;
-        let mut child = Command::new(program)
-            .args([ROLE.to_owned(), identity.uid.to_string(), identity.gid.to_string()])
-            .env_clear()
-            .current_dir("/")
-            .stdin(Stdio::from(listener))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null()) // it outlives whoever reads our log
-            .spawn()
-            .map_err(|error| format!("exec: {error}"))?;
-        let keeper = Self::find(runtime_dir).map_err(|error| error.to_string()).and_then(|keeper| {
-            keeper.take()?; // it answers when it is confined, and not before
-            confined(child.id(), identity)?;
-            Ok(keeper)
-        });
-        match keeper {
-            Ok(keeper) => Ok(Self { child: Some(child), ..keeper }),
-            Err(reason) => {
-                let _ = child.kill();
-                let ended = child.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
-                Err(format!("{reason} ({ended})"))
+    /// In words. What is left of it then holds nothing, and ends by itself.
+    pub fn start(
+        runtime_dir: &Path,
+        listener: BorrowedFd<'_>,
+        post: &Post,
+        order: u64,
+        identity: Identity,
+    ) -> Result<Self, String> {
+        post.keeper(order, listener).map_err(|error| error.to_string())?;
+        let pid = spawned(post, order)?;
+        let keeper = Self::find(runtime_dir).map_err(|error| error.to_string())?;
+        keeper.take()?; // it answers when it is confined, and not before
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| format!("its status: {error}"))?;
+        let expected = Expected { filters_min: 1, ..identity.expected(post.warden()) };
+        match verify(&status, &expected) {
+            Ok(_) => Ok(keeper),
+            Err(deviation) => {
+                keeper.bye();
+                Err(format!("it is not confined as it must be: {deviation}"))
             }
         }
     }
 
-    /// Duplicates of all it holds.
+    /// Duplicates of all it holds, and of the socket it listens on.
     ///
     /// # Errors
     /// It does not answer as it should, in words.
-    pub fn take(&self) -> Result<Vec<Kept>, String> {
+    pub fn take(&self) -> Result<(Vec<Kept>, OwnedFd), String> {
         wire::say(&self.connection, &Record::bare(Word::Take), None).map_err(|errno| errno.to_string())?;
         let mut kept = Vec::new();
+        let until = Instant::now() + PATIENCE;
         loop {
-            match wire::wait(&self.connection) {
+            match wire::wait(&self.connection, until) {
                 Heard::Record(record, mut sockets) if record.word == Word::Socket => {
                     let socket = sockets.pop().filter(|_| sockets.is_empty()).ok_or("a record without a socket")?;
                     kept.push(Kept { helper: record.text, queue: record.queue, socket });
                 }
-                Heard::Record(record, _) if record.word == Word::Done => return Ok(kept),
+                Heard::Record(record, mut sockets) if record.word == Word::Done => {
+                    let listener = sockets.pop().filter(|_| sockets.is_empty()).ok_or("no listening socket")?;
+                    return Ok((kept, listener));
+                }
                 Heard::Record(record, _) => return Err(format!("{:?} in answer to Take", record.word)),
                 Heard::Nothing => return Err("it does not answer".to_owned()),
                 Heard::Hangup => return Err("it has hung up".to_owned()),
@@ -130,18 +126,11 @@ impl Keeper {
     }
 
     /// An orderly end: it closes all it holds and ends. Returns when it has, or does not answer.
-    pub fn bye(mut self) {
+    pub fn bye(self) {
         let _ = fs::remove_file(&self.path);
         if wire::say(&self.connection, &Record::bare(Word::Bye), None).is_ok() {
-            while matches!(wire::wait(&self.connection), Heard::Record(..) | Heard::Wrong(_)) {}
-        }
-        self.reap();
-    }
-
-    /// Lets go of one that has ended.
-    pub fn reap(&mut self) {
-        if let Some(child) = &mut self.child {
-            let _ = child.try_wait();
+            let until = Instant::now() + PATIENCE;
+            while matches!(wire::wait(&self.connection, until), Heard::Record(..) | Heard::Wrong(_)) {}
         }
     }
 }
@@ -156,18 +145,32 @@ fn seqpacket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-/// The keeper's listening socket, for its starter's user alone; one left over by a keeper that is gone is replaced.
-pub fn listener(path: &Path) -> io::Result<OwnedFd> {
-    let _ = fs::remove_file(path);
+/// A listening socket in the runtime folder, for our user alone; one left over by a keeper that is gone is replaced.
+pub fn listener(runtime_dir: &Path) -> io::Result<OwnedFd> {
+    let path = runtime_dir.join(SOCKET);
+    let _ = fs::remove_file(&path);
     let socket = seqpacket()?;
-    bind(&socket, &SocketAddrUnix::new(path)?)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    bind(&socket, &SocketAddrUnix::new(path.as_path())?)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     listen(&socket, BACKLOG)?; // nobody can connect before
     Ok(socket)
 }
 
-fn confined(pid: u32, identity: Identity) -> Result<(), String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| format!("its status: {error}"))?;
-    let expected = Expected { filters_min: 1, ..identity.expected() };
-    verify(&status, &expected).map(drop).map_err(|deviation| format!("it is not confined as it must be: {deviation}"))
+/// Waits for the warden's word of this order.
+fn spawned(post: &Post, order: u64) -> Result<u32, String> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match post.news().map_err(|error| format!("the warden: {error}"))? {
+            Some(News::Spawned { generation, pid }) if generation == order => return Ok(pid),
+            Some(News::Failed { generation, reason }) if generation == order => return Err(reason),
+            Some(_) => continue, // the end of an earlier one
+            None => {}
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err("the warden does not answer".to_owned());
+        }
+        let _ =
+            poll(&mut [PollFd::new(post.as_fd(), PollFlags::POLLIN)], PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX));
+    }
 }

@@ -6,18 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::UnixStream;
 
-use super::client::{Gone, Keeper};
+use super::client::{Gone, Keeper, listener};
 use super::heir::{Heir, Kept, port_id};
 use super::ledger::{Ledger, Served};
 use super::store;
 use crate::kernel::netfilter::registry;
 use crate::kernel::netfilter::socket::Nfnl;
 use crate::spawn::Identity;
-
-/// Starts a keeper; fails where this process cannot, or may not any more.
-pub type Start = Box<dyn Fn() -> Result<Keeper, String> + Send + Sync>;
+use crate::warden::Post;
 
 /// Between two attempts to start a keeper.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -25,12 +23,16 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Shared by the boot, the lanes and the control side; no call waits for anybody but the kernel, unless it says so.
 pub struct Custody {
     state: Mutex<State>,
-    start: Start,
+    runtime_dir: PathBuf,
 }
 
 struct State {
     ledger: Ledger,
     keeper: Option<Keeper>,
+    /// On which a keeper listens; a second duplicate, so that the next one needs no new socket.
+    listener: Option<OwnedFd>,
+    /// Where keepers can be ordered.
+    shop: Option<Shop>,
     /// Sockets of an earlier life that nobody has claimed.
     heirs: Vec<Heir>,
     /// Queues of this life, to be given to a new keeper when the old one is lost.
@@ -40,34 +42,40 @@ struct State {
     lost: bool,
 }
 
-/// The start for a process that may still make others: this very program, in the keeper's role.
-pub fn start_keeper(runtime_dir: &Path, identity: Identity) -> Result<Keeper, String> {
-    Keeper::start(runtime_dir, &PathBuf::from("/proc/self/exe"), identity)
+struct Shop {
+    post: Post,
+    identity: Identity,
+    ordered: u64,
 }
 
 impl Custody {
-    /// Asks systemd and the keeper of an earlier life what they hold, and starts a keeper if none lives. To be called before this process
-    /// gives up what that takes; waits for the keeper, which answers at once.
-    pub fn open(ledger: Ledger, runtime_dir: &Path, identity: Identity) -> Self {
+    /// Asks systemd and the keeper of an earlier life what they hold. To be called before this process gives up what that takes; waits for
+    /// the keeper, which answers at once.
+    pub fn open(ledger: Ledger, runtime_dir: &Path) -> Self {
         let mut kept = store::inherit();
-        let keeper = match inherit(runtime_dir) {
-            Some((keeper, held)) => {
+        let (keeper, listener) = match inherit(runtime_dir) {
+            Some((keeper, held, listener)) => {
                 kept.extend(held);
-                Ok(keeper)
+                (Some(keeper), Ok(listener))
             }
-            None => start_keeper(runtime_dir, identity),
+            None => (None, listener(runtime_dir)),
         };
-        if let Err(reason) = &keeper {
-            tracing::warn!(%reason, "no keeper: if this process is killed, new connections with its helpers break");
-        }
-        let lost = keeper.is_err();
         let Recognised { heirs, outstanding, useless } = recognise(kept);
         for queue in useless {
             let _ = keeper.as_ref().map(|keeper| keeper.forget(queue));
         }
-        let state = State { ledger, keeper: keeper.ok(), heirs, served: Vec::new(), outstanding, lost };
-        let start = Box::new(|| Err("the supervisor starts no process after its boot".to_owned()));
-        Self { state: Mutex::new(state), start }
+        let listener = listener.inspect_err(|error| tracing::warn!(%error, "no socket for a keeper")).ok();
+        let (served, shop, lost) = (Vec::new(), None, false);
+        let state = State { ledger, keeper, listener, shop, heirs, served, outstanding, lost };
+        Self { state: Mutex::new(state), runtime_dir: runtime_dir.to_owned() }
+    }
+
+    /// From now on keepers can be ordered at `post`: one is, if none lives.
+    pub fn employ(&self, post: Post, identity: Identity) {
+        self.state().shop = Some(Shop { post, identity, ordered: 0 });
+        if self.state().keeper.is_none() {
+            self.replace();
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -157,6 +165,23 @@ impl Custody {
         state.outstanding.retain(|(_, other)| *other != queue);
     }
 
+    /// A helper's lane is over: unless the kernel still sends packets to its queue, nobody is to hold that any more. Should anything wait in
+    /// it, it passes.
+    pub fn retire(&self, helper: &str) {
+        let enabled = Nfnl::open().is_ok_and(|mut socket| registry::is_enabled(&mut socket, helper));
+        let mut state = self.state();
+        let (over, served) = std::mem::take(&mut state.served).into_iter().partition(|kept| kept.helper == helper && !enabled);
+        state.served = served;
+        drop(state);
+        for kept in over {
+            let queue = kept.queue;
+            match kept.recognise() {
+                Ok(heir) => self.settle(heir),
+                Err(_) => self.give_up(queue),
+            }
+        }
+    }
+
     /// The end of this life: if everything is settled the keeper ends, otherwise it waits for the next life. Waits for its end.
     pub fn close(&self) {
         let mut state = self.state();
@@ -174,7 +199,7 @@ impl Custody {
     pub async fn watch(&self) {
         loop {
             let connection = self.state().keeper.as_ref().and_then(|keeper| keeper.as_fd().try_clone_to_owned().ok());
-            match connection.map(|fd| AsyncFd::with_interest(fd, Interest::READABLE)) {
+            match connection.map(watchable) {
                 Some(Ok(connection)) => self.heed(&connection).await,
                 Some(Err(error)) => tracing::warn!(%error, "the keeper cannot be watched"),
                 None => {}
@@ -185,12 +210,19 @@ impl Custody {
     }
 
     /// Hears the keeper until it is gone.
-    async fn heed(&self, connection: &AsyncFd<OwnedFd>) {
+    async fn heed(&self, connection: &UnixStream) {
         loop {
-            let Ok(mut ready) = connection.readable().await else { return };
-            ready.clear_ready();
+            if connection.readable().await.is_err() {
+                return;
+            }
             let mut state = self.state();
-            match state.keeper.as_ref().map(Keeper::heed) {
+            let mut heard = None;
+            // Whatever was heard, it is to be waited for again.
+            let _ = connection.try_io(Interest::READABLE, || {
+                heard = state.keeper.as_ref().map(Keeper::heed);
+                Err::<(), _>(std::io::ErrorKind::WouldBlock.into())
+            });
+            match heard {
                 Some(Ok(refusals)) => {
                     state.lost |= !refusals.is_empty();
                     for refusal in refusals {
@@ -202,19 +234,18 @@ impl Custody {
         }
     }
 
-    /// Another keeper in the place of one that is gone; it is given everything that is served.
+    /// Another keeper in the place of one that is gone; it is given everything that is served. Waits for it, for a bounded time.
     fn replace(&self) {
         let mut state = self.state();
-        if let Some(mut keeper) = state.keeper.take() {
-            keeper.reap();
+        if state.keeper.take().is_some() {
             tracing::warn!("the keeper is gone");
         }
-        match (self.start)() {
+        match state.start(&self.runtime_dir) {
             Ok(keeper) => {
                 let held = state.served.iter().all(|kept| keeper.hold(&kept.helper, kept.queue, kept.socket.as_fd()).is_ok());
                 state.lost = !held;
                 state.keeper = Some(keeper);
-                tracing::info!(queues = state.served.len(), "another keeper holds the queues' sockets");
+                tracing::info!(queues = state.served.len(), "a keeper holds the queues' sockets");
             }
             Err(reason) => {
                 if !state.lost {
@@ -226,11 +257,28 @@ impl Custody {
     }
 }
 
+impl State {
+    fn start(&mut self, runtime_dir: &Path) -> Result<Keeper, String> {
+        let (Some(listener), Some(shop)) = (&self.listener, &mut self.shop) else {
+            return Err("there is nothing to start one with".to_owned());
+        };
+        shop.ordered += 1;
+        Keeper::start(runtime_dir, listener.as_fd(), &shop.post, shop.ordered, shop.identity)
+    }
+}
+
+/// A connection that the control side can wait for; nothing is read through it.
+fn watchable(connection: OwnedFd) -> std::io::Result<UnixStream> {
+    let connection = std::os::unix::net::UnixStream::from(connection);
+    connection.set_nonblocking(true)?;
+    UnixStream::from_std(connection)
+}
+
 /// The keeper of an earlier life and what it holds; `None` if none lives, or it cannot be understood.
-fn inherit(runtime_dir: &Path) -> Option<(Keeper, Vec<Kept>)> {
+fn inherit(runtime_dir: &Path) -> Option<(Keeper, Vec<Kept>, OwnedFd)> {
     let keeper = Keeper::find(runtime_dir).ok()?;
     match keeper.take() {
-        Ok(held) => Some((keeper, held)),
+        Ok((held, listener)) => Some((keeper, held, listener)),
         Err(reason) => {
             tracing::warn!(%reason, "the keeper of an earlier life is not understood; another takes its place");
             keeper.bye();

@@ -21,7 +21,7 @@ pub enum Word {
     Hold,
     /// Close the socket of this queue. Answer: `Done`, also if there is none.
     Forget,
-    /// Give me duplicates of all. Answer: `Socket` for each, then `Done`.
+    /// Give me duplicates of all. Answer: `Socket` for each, then `Done` with the listening socket, on which another keeper may listen.
     Take,
     /// An orderly stop: close all and end. Answer: hang-up.
     Bye,

@@ -186,13 +186,13 @@ impl<L: AsFd> Keeper<L> {
         Record::new(Word::Done, order.queue, "")
     }
 
-    /// Sends duplicates of all; `false` when the peer does not take them.
+    /// Sends duplicates of all, and of the listening socket; `false` when the peer does not take them.
     fn give(&self, at: usize) -> bool {
         let sockets = self.held.iter().all(|held| {
             let record = Record::new(Word::Socket, held.queue, &held.helper);
             self.answer(at, &record, Some(held.socket.as_fd()))
         });
-        sockets && self.answer(at, &Record::bare(Word::Done), None)
+        sockets && self.answer(at, &Record::bare(Word::Done), Some(self.listener.as_fd()))
     }
 
     /// `false` when the peer is gone or does not read.

@@ -3,12 +3,14 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::cmsg_space;
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg,
-    sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 
 use super::protocol::{RECORD, Record, Wrong};
@@ -29,21 +31,26 @@ pub(super) enum Heard {
     Wrong(Wrong),
 }
 
+/// Receives one record; waits for it until then.
+pub(super) fn wait(from: impl AsFd, until: Instant) -> Heard {
+    loop {
+        match hear(&from) {
+            Heard::Nothing if Instant::now() < until => {
+                let left = until.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+                let left = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                let _ = poll(&mut [PollFd::new(from.as_fd(), PollFlags::POLLIN)], left);
+            }
+            heard => return heard,
+        }
+    }
+}
+
 /// Receives one record without waiting.
 pub(super) fn hear(from: impl AsFd) -> Heard {
-    receive(from, RecvFlags::DONTWAIT)
-}
-
-/// Receives one record; waits as long as the socket's timeout says.
-pub(super) fn wait(from: impl AsFd) -> Heard {
-    receive(from, RecvFlags::empty())
-}
-
-fn receive(from: impl AsFd, flags: RecvFlags) -> Heard {
     let mut bytes = [0; RECORD];
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
     let received = loop {
         match recvmsg(&from, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags) {
             Err(Errno::INTR) => {}

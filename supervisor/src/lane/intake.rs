@@ -1,6 +1,7 @@
 //! Step 1: kernel → ticket. A packet without payload, or of a kind the helper is not for, never crosses to the worker.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use cthelper_proto::Malformed;
 use cthelper_proto::ipc::Segment;
@@ -9,7 +10,16 @@ use cthelper_proto::types::L4;
 
 use super::Lane;
 use super::tickets::Held;
-use crate::kernel::{Arrived, Fault, Incoming, Intake, Kernel, Received};
+use crate::kernel::{Arrived, Fault, Incoming, Intake, Kernel, Received, Release};
+
+/// What becomes of packets that no worker will see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unhelped {
+    /// They pass.
+    Pass,
+    /// They are dropped.
+    Drop,
+}
 
 /// What of a packet concerns a helper.
 struct Payload {
@@ -31,16 +41,23 @@ fn payload(packet: &[u8], l4: L4) -> Result<Option<Payload>, Malformed> {
 }
 
 impl<K: Kernel> Lane<K> {
-    /// Takes what the window has room for; with `helped` off, everything passes without the helper.
-    pub(super) fn intake(&mut self, helped: bool) -> Result<Received, Fault> {
+    /// Takes what the window has room for. `unhelped` = what becomes of it without the helper's seeing it.
+    pub(super) fn intake(&mut self, unhelped: Option<Unhelped>) -> Result<Received, Fault> {
+        let now = Instant::now();
+        let mut dropped = Vec::new();
         let room = self.kernel.window().saturating_sub(self.tickets.held());
         let Self { kernel, tickets, flows, counters, setup, l4, blame, .. } = self;
-        kernel.receive(room, &mut |incoming| {
+        let received = kernel.receive(room, &mut |incoming| {
             counters.packets += 1;
-            let arrived = match incoming {
-                Incoming::Packet(arrived) if helped && !blame.is_left_alone(arrived.flow.id) => arrived,
-                Incoming::Packet(_) => return pass(counters),
-                Incoming::Stray(_, malformed) => {
+            let arrived = match (incoming, unhelped) {
+                (Incoming::Packet(arrived), _) if blame.is_left_alone(arrived.flow.id, now) => return pass(counters),
+                (Incoming::Packet(arrived), None) => arrived,
+                (Incoming::Packet(_), Some(Unhelped::Pass)) => return pass(counters),
+                (Incoming::Packet(arrived), Some(Unhelped::Drop)) => {
+                    dropped.push(arrived.id);
+                    return Intake::Held;
+                }
+                (Incoming::Stray(_, malformed), _) => {
                     counters.trouble("stray-packet");
                     tracing::debug!(helper = %setup.name(), %malformed, "a packet of the queue is not understood and passes");
                     return pass(counters);
@@ -58,7 +75,12 @@ impl<K: Kernel> Lane<K> {
                     pass(counters)
                 }
             }
-        })
+        })?;
+        for id in dropped {
+            self.counters.verdicts += 1;
+            self.kernel.release(id, Release::Drop)?;
+        }
+        Ok(received)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use crate::evidence::text;
+
 /// Bytes kept.
 const TAIL: usize = 4096;
 
@@ -25,11 +27,10 @@ impl Tail {
         self.total <= PASSED_ON
     }
 
-    /// Printable, with control characters and other bytes escaped.
+    /// Lines of printable ASCII, with every other byte escaped.
     pub(super) fn escaped(&self) -> String {
         let (front, back) = self.bytes.as_slices();
-        let text = format!("{}{}", front.escape_ascii(), back.escape_ascii());
-        text.trim_end_matches("\\n").to_owned()
+        text::escaped(&[front, back].concat())
     }
 }
 

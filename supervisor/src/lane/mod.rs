@@ -1,8 +1,8 @@
-//! A lane: one kernel queue, one helper, one thread, one worker at a time. The files stand in the order a packet meets them:
-//! `intake` → `records` to the worker → `ask` → `release`; `tickets` and `flows` are what is remembered meanwhile,
-//! `session` is the worker's life, `mourn` its end.
+//! A lane: one kernel queue, one helper, one thread, one worker that serves and spares that could. The files stand in the order a
+//! packet meets them: `intake` → `records` to the worker → `ask` → `release`; `tickets` and `flows` are what is remembered meanwhile.
+//! `session` is a worker's life, `mourn` its end; `staff` sees to it that there are enough of them, `circuit` whether there are to be any.
 //!
-//! A lane waits for its queue, its worker, a deadline and the operator, in one `poll`; nobody on it waits for anybody else.
+//! A lane waits for its queue, its workers, the warden, a deadline and the operator, in one `poll`; nobody on it waits for anybody else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use cthelper_policy::config::HelperConfig;
 use cthelper_policy::expect::Judge;
 use cthelper_policy::limits::{Bucket, Rate};
-use cthelper_policy::restart::{Blame, Policy, Restart};
+use cthelper_policy::restart::{Blame, Restart};
 use cthelper_proto::ctl::LaneState;
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::L4;
@@ -22,10 +22,13 @@ use nix::sys::eventfd::EventFd;
 use crate::audit::Audit;
 use crate::kernel::{Fault, Kernel};
 use crate::quarantine::Quarantine;
-use crate::spawn::Recipe;
+use crate::spawn::Identity;
+use crate::warden::Post;
 
 mod ask;
+mod circuit;
 mod counters;
+mod crew;
 mod flows;
 mod intake;
 mod log;
@@ -34,24 +37,24 @@ mod order;
 mod records;
 mod release;
 mod session;
+mod staff;
 mod tickets;
 mod wait;
 mod worker;
 
+use circuit::Down;
 use counters::Counters;
+use crew::Crew;
 use flows::Flows;
+use intake::Unhelped;
+use mourn::Mourned;
 pub use order::{Command, Handle};
 use records::Records;
-use session::{Phase, Session};
 use tickets::Tickets;
 use wait::Ready;
-use worker::Stop;
 
 /// How long a launcher and a worker may take until `Ready`. Emulated machines need 0.3 s.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// How long packets wait in the kernel for the next worker before they pass without the helper.
-const HOLD: Duration = Duration::from_millis(1500);
-
 /// Refusals that go into the audit log: 64 at once, then 4 a second. A stranger may cause them, and must not fill a disk with them, nor
 /// crowd out the record of a crash.
 const AUDITED: Rate = Rate { burst: 64, per_second: 4 };
@@ -61,10 +64,8 @@ const AUDITED: Rate = Rate { burst: 64, per_second: 4 };
 pub struct Setup {
     /// What the operator set.
     pub config: HelperConfig,
-    /// How its workers are made.
-    pub recipe: Recipe,
-    /// When and how often they are replaced.
-    pub restart: Policy,
+    /// Who its workers are.
+    pub identity: Identity,
 }
 
 impl Setup {
@@ -100,12 +101,15 @@ pub struct Figures {
 pub struct Lane<K> {
     kernel: K,
     setup: Setup,
+    post: Post,
     l4: L4,
     orders: Receiver<Command>,
     wake: Arc<EventFd>,
     audit: Audit,
     quarantine: Quarantine,
-    session: Option<Session>,
+    crew: Crew,
+    /// Workers that are gone for us, whose end the warden has not told yet.
+    mourning: Vec<Mourned>,
     /// What the first worker said of itself; later ones must say the same.
     pinned: Option<Manifest>,
     /// The same with the operator's limits in it: what is registered and judged by.
@@ -119,8 +123,15 @@ pub struct Lane<K> {
     drained: bool,
     /// The last flush failed and is to be tried again soon.
     unflushed: bool,
-    next_spawn: Option<Instant>,
+    /// No worker is started earlier.
+    not_before: Instant,
     down_since: Instant,
+    /// The open circuit is being tried with one worker.
+    probing: bool,
+    /// The worker that serves is to be relieved as soon as it has nothing in hand.
+    retiring: bool,
+    /// Workers up to this generation are to be relieved.
+    stale: u64,
     tickets: Tickets,
     flows: Flows,
     records: Records,
@@ -136,20 +147,23 @@ pub struct Lane<K> {
 
 impl<K: Kernel> Lane<K> {
     /// A lane that has not started; returns the handle the control side keeps.
-    pub fn new(kernel: K, setup: Setup, audit: Audit, quarantine: Quarantine) -> Result<(Self, Handle), Errno> {
+    pub fn new(kernel: K, setup: Setup, post: Post, audit: Audit, quarantine: Quarantine) -> Result<(Self, Handle), Errno> {
         let (handle, orders, wake) = Handle::new(setup.name())?;
         let now = Instant::now();
         let lane = Self {
             kernel,
             judge: Judge::new(setup.config.rules),
-            restart: Restart::new(setup.restart),
+            restart: Restart::new(setup.config.restart, seed(setup.name())),
+            blame: Blame::new(setup.config.restart.blame),
             setup,
+            post,
             l4: L4::Tcp,
             orders,
             wake,
             audit,
             quarantine,
-            session: None,
+            crew: Crew::default(),
+            mourning: Vec::new(),
             pinned: None,
             served: None,
             generation: 0,
@@ -159,12 +173,14 @@ impl<K: Kernel> Lane<K> {
             unflushed: false,
             stopping: false,
             drained: false,
-            next_spawn: Some(now),
+            not_before: now,
             down_since: now,
+            probing: false,
+            retiring: false,
+            stale: 0,
             tickets: Tickets::default(),
             flows: Flows::default(),
             records: Records::default(),
-            blame: Blame::default(),
             counters: Counters::default(),
             granted: 0,
             refusals: Bucket::full(AUDITED, now),
@@ -181,8 +197,8 @@ impl<K: Kernel> Lane<K> {
             // An enabled helper without a listener is worse than none: new connections would not be confirmed.
             let _ = self.kernel.enable(false);
         }
-        if let Some(session) = self.session.take() {
-            session.dismiss();
+        for generation in self.crew.generations() {
+            self.dismiss(generation);
         }
         ended
     }
@@ -201,14 +217,10 @@ impl<K: Kernel> Lane<K> {
         let mut announced = false;
         loop {
             let now = Instant::now();
-            if self.next_spawn.is_some_and(|at| at <= now)
-                && let Err(reason) = self.spawn(now)
-            {
-                return Ended::NotStarted(reason);
-            }
-            let ready = match self.wait(now) {
+            let staffed = self.staff(now);
+            let ready = match staffed.and_then(|()| self.wait(now).map_err(|errno| Ended::Fault(Fault::new("poll", errno)))) {
                 Ok(ready) => ready,
-                Err(errno) => return Ended::Fault(Fault::new("poll", errno)),
+                Err(ended) => return ended,
             };
             if let Err(ended) = self.turn(ready) {
                 return ended;
@@ -226,25 +238,22 @@ impl<K: Kernel> Lane<K> {
     /// One turn: whatever is ready, in the order that keeps packets moving.
     fn turn(&mut self, ready: Ready) -> Result<(), Ended> {
         if ready.orders {
-            self.obey()?;
+            self.obey();
         }
-        if ready.log {
-            self.read_log();
+        if ready.news {
+            self.read_news()?;
         }
-        let told = if ready.asks { self.listen() } else { Ok(true) };
-        let said = if ready.packets { self.read_verdicts() } else { Ok(true) };
-        match (told, said) {
-            (Err(Stop::Ended(ended)), _) => return Err(ended),
-            (Err(Stop::OutOfTurn(why)), _) | (_, Err(why)) => self.worker_ended(&mourn::Cause::OutOfTurn(why))?,
-            (Ok(false), _) | (_, Ok(false)) => self.worker_ended(&mourn::Cause::Hangup)?,
-            (Ok(true), Ok(true)) if ready.hangup => self.worker_ended(&mourn::Cause::Hangup)?,
-            _ => {}
+        for stirred in ready.stirred {
+            self.attend(stirred)?;
         }
         if ready.queue {
             self.take_packets().map_err(Ended::Fault)?;
         }
-        self.send_packets()?;
+        self.send_packets();
         self.check_deadlines()?;
+        let now = Instant::now();
+        self.retire(now);
+        self.probe_circuit(now);
         let flushed = self.kernel.flush();
         self.unflushed = flushed.is_err();
         if let Err(fault) = flushed {
@@ -262,12 +271,7 @@ impl<K: Kernel> Lane<K> {
     }
 
     fn is_serving(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| session.phase == Phase::Serving)
-    }
-
-    /// Whether the next worker is worth waiting for with packets in hand.
-    fn is_holding(&self, now: Instant) -> bool {
-        self.state == LaneState::Restarting && now.saturating_duration_since(self.down_since) < HOLD
+        self.crew.serving().is_some()
     }
 
     fn is_over(&self) -> bool {
@@ -276,8 +280,13 @@ impl<K: Kernel> Lane<K> {
 
     /// Takes packets in. Without a worker, and past the time worth waiting for one, they pass without the helper.
     fn take_packets(&mut self) -> Result<(), Fault> {
-        let helped = self.is_serving() || self.is_holding(Instant::now());
-        let received = self.intake(helped)?;
+        let unhelped = match self.down(Instant::now()) {
+            _ if self.is_serving() => None,
+            Down::Hold => None,
+            Down::Pass => Some(Unhelped::Pass),
+            Down::Drop => Some(Unhelped::Drop),
+        };
+        let received = self.intake(unhelped)?;
         if received.drained {
             self.flows.queue_drained();
             self.drained |= self.stopping;
@@ -285,4 +294,10 @@ impl<K: Kernel> Lane<K> {
         self.drained |= received.ended;
         Ok(())
     }
+}
+
+/// A number that differs between helpers and between lives, so that helpers which fell together do not rise together.
+fn seed(name: &str) -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(name)
 }

@@ -1,25 +1,32 @@
-//! The end of a worker: evidence first, then its packets, then the next one.
+//! The end of a worker: its packets first, then the evidence, then what is decided.
+//!
+//! A death has two halves. The lane sees that a worker is gone, or is through with it: its packet in hand goes back, the others go to
+//! the next worker, at once. How it died is the warden's to say, a moment later: then the restart policy decides, and the record is
+//! written.
 
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use cthelper_policy::restart::{Exit, Next};
-use cthelper_proto::ctl::LaneState;
-use cthelper_proto::events::{Crash, Event, Master};
-use nix::sys::signal::Signal;
+use cthelper_policy::restart::Exit;
+use cthelper_proto::events::{Crash, Event};
 
-use super::session::{OutOfTurn, Phase, Session};
-use super::tickets::Held;
-use super::{Ended, HANDSHAKE, HOLD, Lane};
-use crate::kernel::{Kernel, Release};
+use super::session::{OutOfTurn, Session};
+use super::{Ended, HANDSHAKE, Lane};
+use crate::evidence::{crash, text};
+use crate::kernel::Kernel;
+use crate::warden::End;
 
-/// How long a worker that hung up may take to be reaped before it is killed.
-const LAST_BREATH: Duration = Duration::from_millis(20);
+/// How long a worker that hung up, or was dismissed, may take to end by itself before it is ended.
+const LAST_BREATH: Duration = Duration::from_millis(200);
+/// How long the kernel's word on a worker's end is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reads of 4 KiB in one turn: what a pipe holds.
 const LOG_READS: usize = 16;
+
+/// Longest text about what a worker said, bytes.
+const SAID: usize = 512;
 
 /// Why a worker is no longer ours.
 #[derive(Debug)]
@@ -32,212 +39,229 @@ pub(super) enum Cause {
     OutOfTurn(OutOfTurn),
     /// The operator wants another.
     Replaced,
+    /// It was told to go, having nothing in hand; no other is wanted for it.
+    Dismissed,
+}
+
+/// A worker that is gone for us, whose end the kernel has not told yet.
+pub(super) struct Mourned {
+    cause: Cause,
+    crash: Box<Crash>,
+    /// What it wrote last may still be in here.
+    log: File,
+    tail: super::log::Tail,
+    /// When it is ended if it has not ended by itself; `None` = it has been told to the warden.
+    end_at: Option<Instant>,
+    /// Until when its end is waited for.
+    until: Instant,
 }
 
 impl<K: Kernel> Lane<K> {
-    /// Starts the next worker. Fails only for the lane's first, when the operator still watches.
-    pub(super) fn spawn(&mut self, now: Instant) -> Result<(), String> {
-        self.next_spawn = None;
-        self.generation += 1;
-        match self.setup.recipe.spawn() {
-            Ok(spawned) => {
-                self.session = Some(Session::new(spawned, self.generation, now));
-                Ok(())
+    /// Reads what a worker wrote on stderr, a pipe's worth at most, so that one who keeps writing does not keep us reading.
+    pub(super) fn read_log(&mut self, generation: u64) {
+        let Some(session) = self.crew.by_mut(generation) else { return };
+        let (name, pid) = (self.setup.config.name.as_str(), session.pid);
+        drain(&mut session.channels.log, |bytes| {
+            if session.log.push(bytes) {
+                tracing::info!(helper = name, pid, "worker: {}", bytes.trim_ascii().escape_ascii());
             }
-            Err(error) if !self.started => Err(format!("cannot start a worker: {error}")),
-            Err(error) => {
-                tracing::error!(helper = %self.setup.name(), %error, "cannot start a worker");
-                self.after_exit(Exit::Breach, now);
-                Ok(())
-            }
-        }
-    }
-
-    /// Reads what the worker wrote on stderr, a pipe's worth at most, so that one who keeps writing does not keep us reading.
-    pub(super) fn read_log(&mut self) {
-        let Some(session) = &mut self.session else { return };
-        let mut buffer = [0; 4096];
-        for _ in 0..LOG_READS {
-            let Ok(length @ 1..) = session.spawned.log.read(&mut buffer) else { return };
-            let text = buffer.get(..length).unwrap_or_default();
-            if session.log.push(text) {
-                tracing::info!(helper = %self.setup.name(), pid = session.spawned.pid(), "worker: {}", text.trim_ascii().escape_ascii());
-            }
-        }
+        });
     }
 
     /// A silent worker ends; packets that wait for one too long pass.
     pub(super) fn check_deadlines(&mut self) -> Result<(), Ended> {
         let now = Instant::now();
-        let shaking_hands =
-            self.session.as_ref().is_some_and(|session| session.phase != Phase::Serving && now > session.since + HANDSHAKE);
+        let shy = |session: &&Session| !session.is_verified() && now > session.since + HANDSHAKE;
+        let shy = self.crew.iter().find(shy).map(|session| session.generation);
+        if let Some(generation) = shy {
+            self.worker_ended(generation, Cause::Silent);
+        }
         let overdue = |lane: &Self| lane.tickets.next_deadline().is_some_and(|deadline| now > deadline);
         if overdue(self) {
             self.read_last_verdicts(); // it may be us who were late
         }
-        if shaking_hands || overdue(self) {
-            self.worker_ended(&Cause::Silent)?;
+        if overdue(self) {
+            self.serving_ended(Cause::Silent);
         }
-        if !self.is_serving() && self.started && (self.state != LaneState::Restarting || now > self.down_since + HOLD) {
-            self.pass_waiting();
+        self.mourn_late(now)?;
+        if !self.is_serving() && self.started && !self.is_holding(now) {
+            self.give_up_waiting(now);
         }
         Ok(())
     }
 
-    /// Buries the worker, gives its packet in hand back unmodified, keeps the others for the next, and records all of it.
-    pub(super) fn worker_ended(&mut self, cause: &Cause) -> Result<(), Ended> {
-        self.read_log();
-        if matches!(cause, Cause::Hangup | Cause::Replaced) {
+    /// The serving worker is gone.
+    pub(super) fn serving_ended(&mut self, cause: Cause) {
+        if let Some(generation) = self.crew.serving().map(|session| session.generation) {
+            self.worker_ended(generation, cause);
+        }
+    }
+
+    /// A worker is gone, or we are through with it: its packet in hand goes back, the others go to the next worker.
+    pub(super) fn worker_ended(&mut self, generation: u64, cause: Cause) {
+        self.read_log(generation);
+        let served = self.crew.serving().is_some_and(|session| session.generation == generation);
+        if served && matches!(cause, Cause::Hangup | Cause::Replaced) {
             self.read_last_verdicts();
         }
-        let Some(mut session) = self.session.take() else { return Ok(()) };
+        let Some(session) = self.crew.leave(generation) else { return };
         let now = Instant::now();
-        let in_flight = self.tickets.in_flight();
-        let own_end = match cause {
-            Cause::Hangup => session.spawned.ended(LAST_BREATH),
-            Cause::Silent | Cause::OutOfTurn(_) | Cause::Replaced => None,
-        };
-        let (pid, generation, landed) = (session.spawned.pid(), session.generation, session.phase == Phase::Serving);
-        let Session { spawned, log, since, packets, .. } = session;
-        if own_end.is_none() {
-            spawned.bury();
+        let in_flight = if served { self.tickets.in_flight() } else { 0 };
+        let in_hand = if served && !matches!(cause, Cause::Replaced | Cause::Dismissed) { self.tickets.in_hand() } else { None };
+        let mut mourned = self.mourned(session, cause, in_flight, now);
+        if served {
+            self.retiring = false;
+            self.tickets.send_again();
+            mourned.crash.in_hand = in_hand.as_ref().map(|held| {
+                let file = self.quarantine.keep(self.setup.name(), &held.packet);
+                crash::in_hand(&held.flow, held.info.dir(), &held.packet, file.as_deref())
+            });
+            if let Some(held) = in_hand {
+                self.let_go(held, now);
+            }
+            self.take_over(now);
         }
-        if !self.started {
-            return Err(Ended::NotStarted(format!("the first worker {}: {}", describe(cause, own_end), log.escaped())));
+        if mourned.end_at.is_none() {
+            self.end(generation);
         }
-        let in_hand = match cause {
-            Cause::Replaced => None,
-            _ => self.tickets.in_hand(),
-        };
-        self.tickets.send_again();
-        let crash = Crash {
+        self.mourning.push(mourned);
+    }
+
+    fn mourned(&self, session: Session, cause: Cause, in_flight: usize, now: Instant) -> Mourned {
+        let crash = Box::new(Crash {
+            id: crash::id(self.setup.name(), session.generation, SystemTime::now()),
             helper: self.setup.name().to_owned(),
-            pid,
-            generation,
-            cause: describe(cause, own_end),
-            uptime: now.saturating_duration_since(since).as_secs_f64(),
-            packets,
+            pid: session.pid.unwrap_or_default(),
+            generation: session.generation,
+            uptime: now.saturating_duration_since(session.since).as_secs_f64(),
+            packets: session.packets,
+            cause: String::new(),
+            exit: crash::exit(None),
+            fault: None,
+            panic: None,
+            log: String::new(),
+            in_hand: None,
             in_flight,
-            in_hand: in_hand.as_ref().map(|held| Master::from(&held.flow.orig)),
-            log: log.escaped(),
+            landlock: session.landlock.to_string(),
             decision: String::new(),
-        };
-        if let Some(held) = in_hand {
-            self.let_go(held);
+            next_delay_ms: None,
+        });
+        let by_itself = matches!(cause, Cause::Hangup | Cause::Dismissed);
+        let end_at = by_itself.then(|| now + LAST_BREATH);
+        Mourned { cause, crash, log: session.channels.log, tail: session.log, end_at, until: now + LAST_BREATH + PATIENCE }
+    }
+
+    /// Has the warden end a worker.
+    fn end(&self, generation: u64) {
+        if let Err(error) = self.post.kill(generation) {
+            tracing::error!(helper = %self.setup.name(), generation, %error, "a worker could not be ended");
         }
-        if landed {
-            self.down_since = now;
+    }
+
+    /// The kernel's word on a worker's end.
+    pub(super) fn end_is_known(&mut self, generation: u64, end: &End) -> Result<(), Ended> {
+        if self.crew.by(generation).is_some() {
+            self.worker_ended(generation, Cause::Hangup); // we had not noticed yet
         }
-        self.counters.restarts += 1;
-        let decision = match cause {
-            Cause::Replaced => self.again(Duration::ZERO, now),
-            _ => self.after_exit(exit(cause, own_end), now),
-        };
-        self.record(cause, Crash { decision, ..crash });
+        let Some(at) = self.mourning.iter().position(|mourned| mourned.crash.generation == generation) else { return Ok(()) };
+        let mourned = self.mourning.swap_remove(at);
+        self.bury(mourned, Some(end))
+    }
+
+    /// Ends what does not end by itself, and goes on without the kernel's word where it does not come.
+    fn mourn_late(&mut self, now: Instant) -> Result<(), Ended> {
+        let lingering: Vec<u64> = (self.mourning.iter_mut())
+            .filter(|mourned| mourned.end_at.is_some_and(|at| now > at))
+            .map(|mourned| {
+                mourned.end_at = None;
+                mourned.crash.generation
+            })
+            .collect();
+        lingering.into_iter().for_each(|generation| self.end(generation));
+        while let Some(at) = self.mourning.iter().position(|mourned| now > mourned.until) {
+            let mourned = self.mourning.swap_remove(at);
+            self.bury(mourned, None)?;
+        }
         Ok(())
     }
 
-    /// The packet the worker was on: it passes as it came, its flow is remembered, its bytes are kept for the analyst. Of a flow that is
-    /// left alone from now on, all that waits passes, in order and before what comes later.
-    fn let_go(&mut self, held: Held) {
-        self.quarantine.keep(self.setup.name(), &held.packet);
-        let flow = held.flow;
-        self.pass(held);
-        if self.blame.blame(flow.id) {
-            tracing::warn!(helper = %self.setup.name(), flow = ?flow.orig, "this flow ends workers; it is left alone from now on");
-            self.counters.trouble("flow-left-alone");
-            for waiting in self.tickets.take_waiting_of(&flow) {
-                self.pass(waiting);
+    /// When [`Self::mourn_late`] has something to do.
+    pub(super) fn mourning_until(&self) -> Option<Instant> {
+        self.mourning.iter().map(|mourned| mourned.end_at.unwrap_or(mourned.until)).min()
+    }
+
+    /// Decides what follows, and writes the record.
+    fn bury(&mut self, mut mourned: Mourned, end: Option<&End>) -> Result<(), Ended> {
+        drain(&mut mourned.log, |bytes| {
+            mourned.tail.push(bytes);
+        });
+        let Mourned { cause, mut crash, tail, end_at, .. } = mourned;
+        // What we ended ourselves says nothing of why.
+        let own_end = end.filter(|_| end_at.is_some());
+        crash.cause = describe(&cause, own_end);
+        crash.log = tail.escaped();
+        if !self.started && !matches!(cause, Cause::Dismissed) {
+            return Err(Ended::NotStarted(format!("the first worker {}: {}", crash.cause, crash.log)));
+        }
+        crash.exit = crash::exit(end);
+        crash.fault = end.and_then(|end| end.fault.clone());
+        crash.panic = text::panic_of(&crash.log);
+        let now = Instant::now();
+        match cause {
+            Cause::Dismissed => return Ok(()),
+            Cause::Replaced => self.counters.restarts += 1,
+            Cause::Hangup | Cause::Silent | Cause::OutOfTurn(_) => {
+                self.counters.restarts += 1;
+                (crash.decision, crash.next_delay_ms) = self.decide(exit(&cause, own_end), now);
             }
         }
+        self.record(&cause, crash);
+        Ok(())
     }
 
-    /// Gives a packet back as it came, and remembers that.
-    fn pass(&mut self, held: Held) {
-        self.flows.went_plain(&held, Instant::now());
-        self.release(&held, Release::Accept);
-        self.tickets.recycle(held);
-    }
-
-    fn after_exit(&mut self, exit: Exit, now: Instant) -> String {
-        match self.restart.after_exit(exit, now) {
-            Next::Restart(delay) => self.again(delay, now),
-            Next::OpenCircuit => {
-                self.open_circuit("too many workers ended");
-                "circuit opened".to_owned()
-            }
-        }
-    }
-
-    fn again(&mut self, delay: Duration, now: Instant) -> String {
-        if self.enabled {
-            self.state = LaneState::Restarting;
-        }
-        self.next_spawn = Some(now + delay);
-        format!("restart after {} ms", delay.as_millis())
-    }
-
-    /// DISABLED in the kernel: its packets pass unqueued until the operator says `restart`.
-    fn open_circuit(&mut self, reason: &str) {
-        self.state = LaneState::Tripped;
-        self.next_spawn = None;
-        if let Err(fault) = self.set_enabled(false) {
-            tracing::error!(helper = %self.setup.name(), %fault, "the helper could not be disabled; its packets pass without it");
-        }
-        self.pass_waiting();
-        self.audit.write(Event::CircuitOpened { helper: self.setup.name().to_owned(), reason: reason.to_owned() });
-        tracing::error!(helper = %self.setup.name(), reason, "circuit opened: traffic passes without the helper; cthelperctl restart closes it");
-    }
-
-    /// Gives everything that waits back as it came.
-    pub(super) fn pass_waiting(&mut self) {
-        let waiting: Vec<Held> = self.tickets.drain_waiting().collect();
-        for held in waiting {
-            self.pass(held);
-        }
-    }
-
-    fn record(&self, cause: &Cause, crash: Crash) {
+    fn record(&self, cause: &Cause, crash: Box<Crash>) {
         tracing::warn!(
             helper = %crash.helper, pid = crash.pid, generation = crash.generation, cause = %crash.cause,
             in_flight = crash.in_flight, decision = %crash.decision, "worker ended"
         );
         self.audit.write(match cause {
             Cause::Silent => Event::WorkerHung(crash),
-            Cause::OutOfTurn(why) => Event::WorkerOutOfTurn {
-                helper: crash.helper,
-                pid: crash.pid,
-                generation: crash.generation,
-                said: why.to_string(),
-            },
-            Cause::Replaced => Event::WorkerReplaced { helper: crash.helper, pid: crash.pid, generation: crash.generation },
+            Cause::OutOfTurn(why) => Event::WorkerOutOfTurn { said: text::one_line(&why.to_string(), SAID), crash },
+            Cause::Replaced | Cause::Dismissed => {
+                Event::WorkerReplaced { helper: crash.helper, pid: crash.pid, generation: crash.generation }
+            }
             Cause::Hangup => Event::WorkerCrashed(crash),
         });
     }
 }
 
-fn describe(cause: &Cause, status: Option<ExitStatus>) -> String {
+fn drain(log: &mut File, mut each: impl FnMut(&[u8])) {
+    let mut buffer = [0; 4096];
+    for _ in 0..LOG_READS {
+        let Ok(length @ 1..) = log.read(&mut buffer) else { return };
+        each(buffer.get(..length).unwrap_or_default());
+    }
+}
+
+fn describe(cause: &Cause, end: Option<&End>) -> String {
     match cause {
         Cause::Silent => "was silent past its deadline".to_owned(),
-        Cause::OutOfTurn(why) => format!("out of turn: {why}"),
+        Cause::OutOfTurn(why) => text::one_line(&format!("out of turn: {why}"), SAID),
         Cause::Replaced => "replaced by the operator".to_owned(),
-        Cause::Hangup => match (status.and_then(|s| s.signal()), status.and_then(|s| s.code())) {
-            (Some(signal), _) => {
-                let name = Signal::try_from(signal).map_or("unknown", Signal::as_str);
-                format!("signal {name}")
-            }
-            (None, Some(code)) => format!("exit {code}"),
-            (None, None) => "closed its channels".to_owned(),
+        Cause::Dismissed => "dismissed".to_owned(),
+        Cause::Hangup => match end.map(|end| (end.signal, end.code)) {
+            Some((Some(number), _)) => format!("signal {}", crash::signal_name(number)),
+            Some((None, Some(code))) => format!("exit {code}"),
+            _ => "closed its channels".to_owned(),
         },
     }
 }
 
-fn exit(cause: &Cause, status: Option<ExitStatus>) -> Exit {
-    match (cause, status) {
+fn exit(cause: &Cause, end: Option<&End>) -> Exit {
+    match (cause, end.map(|end| (end.signal, end.code))) {
         (Cause::Silent, _) => Exit::Hung,
-        (Cause::Hangup | Cause::Replaced, Some(status)) => {
-            status.signal().map_or_else(|| Exit::Code(status.code().unwrap_or(0)), Exit::Signal)
-        }
-        (Cause::OutOfTurn(_) | Cause::Hangup | Cause::Replaced, _) => Exit::Breach,
+        (Cause::Hangup, Some((Some(signal), _))) => Exit::Signal(signal),
+        (Cause::Hangup, Some((None, Some(code)))) => Exit::Code(code),
+        _ => Exit::Breach,
     }
 }

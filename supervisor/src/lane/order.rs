@@ -11,9 +11,9 @@ use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
 
+use super::Lane;
 use super::mourn::Cause;
 use super::session::Phase;
-use super::{Ended, Lane};
 use crate::kernel::{Fault, Kernel};
 
 /// What the operator wants of a lane; each is answered.
@@ -55,13 +55,13 @@ impl Handle {
 
 impl<K: Kernel> Lane<K> {
     /// Does what has been ordered since the last turn.
-    pub(super) fn obey(&mut self) -> Result<(), Ended> {
+    pub(super) fn obey(&mut self) {
         let _ = nix::unistd::read(self.wake.as_fd(), &mut [0; 8]); // level back to zero; empty is fine
         while let Ok(command) = self.orders.try_recv() {
             match command {
                 Command::Status(answer) => drop(answer.send(self.status())),
                 Command::Restart(answer) => {
-                    let done = self.restart_worker()?;
+                    let done = self.restart_worker();
                     drop(answer.send(done.map_err(|fault| fault.to_string())));
                 }
                 Command::Enable(answer) => {
@@ -78,16 +78,14 @@ impl<K: Kernel> Lane<K> {
                 Command::Stop => self.stop(),
             }
         }
-        Ok(())
     }
 
-    fn restart_worker(&mut self) -> Result<Result<(), Fault>, Ended> {
-        self.worker_ended(&Cause::Replaced)?;
+    fn restart_worker(&mut self) -> Result<(), Fault> {
+        self.renew_all();
+        self.serving_ended(Cause::Replaced);
         self.restart.reset();
-        if self.session.is_none() {
-            self.next_spawn = Some(Instant::now());
-        }
-        Ok(self.enable())
+        self.not_before = Instant::now();
+        self.enable()
     }
 
     /// The kernel sends packets again, and a worker is there or on its way. Closes an open circuit; nothing to do for a lane that is up.
@@ -95,10 +93,12 @@ impl<K: Kernel> Lane<K> {
         if self.stopping {
             return Err(Fault::new("enable a helper that is being stopped", Errno::ESHUTDOWN));
         }
-        if self.enabled || !self.started {
+        let is_up = self.enabled && self.state != LaneState::Tripped;
+        if is_up || !self.started {
             return Ok(());
         }
         self.restart.reset();
+        self.probing = false;
         self.set_enabled(true)?;
         if self.state == LaneState::Tripped {
             self.audit.write(Event::CircuitClosed { helper: self.setup.name().to_owned() });
@@ -109,9 +109,7 @@ impl<K: Kernel> Lane<K> {
         }
         self.state = LaneState::Restarting;
         self.down_since = Instant::now();
-        if self.session.is_none() {
-            self.next_spawn = self.next_spawn.or(Some(self.down_since));
-        }
+        self.not_before = self.not_before.min(self.down_since);
         Ok(())
     }
 
@@ -137,7 +135,7 @@ impl<K: Kernel> Lane<K> {
             families: manifest.map_or_else(Vec::new, |manifest| manifest.families.to_vec()),
             queue: self.kernel.queue(),
             state: self.state,
-            on_down: "pass".to_owned(),
+            on_down: self.setup.config.restart.on_down.to_string(),
             packets: self.counters.packets,
             verdicts: self.counters.verdicts,
             expectations: self.counters.expectations,
@@ -153,21 +151,16 @@ impl<K: Kernel> Lane<K> {
                 .map(|(k, n)| count(&k, n))
                 .collect(),
             restarts: self.counters.restarts,
-            workers: self
-                .session
-                .iter()
-                .filter(|session| session.phase == Phase::Serving)
-                .map(|session| self.worker(session))
-                .collect(),
+            workers: self.crew.iter().filter(|session| session.is_verified()).map(|session| self.worker(session)).collect(),
         }
     }
 
     fn worker(&self, session: &super::session::Session) -> WorkerStatus {
         WorkerStatus {
-            pid: session.spawned.pid(),
-            uid: self.setup.recipe.identity.uid,
+            pid: session.pid.unwrap_or_default(),
+            uid: self.setup.identity.uid,
             generation: session.generation,
-            spare: false,
+            spare: session.phase == Phase::Spare,
             landlock: session.landlock.to_string(),
         }
     }

@@ -37,7 +37,7 @@ impl<K: Kernel> Lane<K> {
     }
 
     fn verdict(&mut self, verdict: &Verdict) -> Result<(), OutOfTurn> {
-        if let Some(session) = &mut self.session {
+        if let Some(session) = self.crew.serving_mut() {
             session.packets += 1;
         }
         let held = self

@@ -7,7 +7,7 @@ use cthelper_policy::verify::{Deviation, Expected, verify};
 use cthelper_proto::ipc::{self, Ask, Enforcement};
 use cthelper_proto::manifest::Manifest;
 
-use crate::spawn::Spawned;
+use crate::spawn::Channels;
 
 /// How far a worker has come. It gets packets in `Serving` only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) enum Phase {
     Greeting,
     /// It closes the last doors behind itself.
     Confining,
+    /// Verified; it waits for the end of the one that serves.
+    Spare,
     /// Verified; packets flow.
     Serving,
 }
@@ -34,9 +36,13 @@ impl fmt::Display for OutOfTurn {
 
 /// A worker and what we know of it.
 pub(super) struct Session {
-    pub(super) spawned: Spawned,
+    pub(super) channels: Channels,
     pub(super) phase: Phase,
     pub(super) generation: u64,
+    /// The launcher's process id, then the worker's; unknown until the warden says it.
+    pub(super) pid: Option<u32>,
+    /// It says it is ready, before its process id is known.
+    pub(super) ready: Option<Enforcement>,
     pub(super) since: Instant,
     pub(super) packets: u64,
     pub(super) landlock: Enforcement,
@@ -46,11 +52,13 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(spawned: Spawned, generation: u64, now: Instant) -> Self {
+    pub(super) fn new(channels: Channels, generation: u64, now: Instant) -> Self {
         Self {
-            spawned,
+            channels,
             phase: Phase::Launching,
             generation,
+            pid: None,
+            ready: None,
             since: now,
             packets: 0,
             landlock: Enforcement::None,
@@ -60,9 +68,9 @@ impl Session {
         }
     }
 
-    /// Lets the worker go: its channels close, which tells it to end.
-    pub(super) fn dismiss(self) {
-        self.spawned.dismiss();
+    /// Whether it has been verified.
+    pub(super) fn is_verified(&self) -> bool {
+        matches!(self.phase, Phase::Spare | Phase::Serving)
     }
 
     /// Whether `ask` may be said now; moves on to the next phase. The table is the protocol's whole grammar.
@@ -71,7 +79,7 @@ impl Session {
         let next = match (self.phase, ask) {
             (Phase::Launching, Ask::Launched(_)) => Phase::Greeting,
             (Phase::Greeting, Ask::Hello(..)) => Phase::Confining,
-            (Phase::Confining, Ask::Ready(_)) => Phase::Confining, // `Lane::serve` moves on, once it is verified
+            (Phase::Confining, Ask::Ready(_)) if self.ready.is_none() => Phase::Confining, // `Lane::serve` moves on, once it is verified
             (Phase::Serving, Ask::Expect(..) | Ask::Withdraw(..)) => Phase::Serving,
             (phase, ask) => return Err(OutOfTurn(format!("{} while {phase:?}", ask.name()))),
         };
@@ -96,7 +104,8 @@ impl Session {
 
     /// Reads what the kernel says of the process and compares it with what a worker must be.
     pub(super) fn verify(&mut self, expected: &Expected) -> Result<(), Deviation> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.spawned.pid())).unwrap_or_default();
+        let pid = self.pid.unwrap_or_default();
+        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         self.filters = verify(&text, expected)?.seccomp_filters;
         Ok(())
     }

@@ -3,12 +3,13 @@
 use cthelper_policy::config::Daemon;
 use cthelper_policy::verify::Expected;
 use nix::unistd::{Group, User, getegid, geteuid};
+use serde::{Deserialize, Serialize};
 
 /// Used where the package's account does not exist: a number in a range that systemd's UIDs-GIDs document lists as unused.
 const UNNAMED: u32 = 60_642;
 
 /// User and group of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     /// User id, never 0.
     pub uid: u32,
@@ -45,9 +46,8 @@ impl Identity {
         Ok(Self { uid, gid, change: true })
     }
 
-    /// What `/proc/PID/status` of such a worker must say.
-    pub fn expected(&self) -> Expected {
-        let parent = std::process::id();
+    /// What `/proc/PID/status` of such a worker must say, made by the process `parent`.
+    pub fn expected(&self, parent: u32) -> Expected {
         if self.change {
             Expected::strict(self.uid, self.gid, parent)
         } else {

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
+use cthelper_policy::config::HelperConfig;
 use cthelper_proto::Malformed;
 use cthelper_proto::events::Event;
 use cthelper_proto::manifest::Manifest;
@@ -41,18 +42,13 @@ pub struct Netfilter {
 }
 
 impl Netfilter {
-    /// Opens the socket for requests, and claims the helper's queue of an earlier life; nothing is registered or bound yet. Without
-    /// `queue`, one is chosen at the start.
-    pub fn open(
-        helper: &str,
-        queue: Option<u16>,
-        queue_length: u32,
-        custody: Arc<Custody>,
-        audit: Audit,
-    ) -> Result<Self, Fault> {
+    /// Opens the socket for requests, and claims the helper's queue of an earlier life; nothing is registered or bound yet. Where
+    /// no number is configured, one is chosen at the start.
+    pub fn open(config: &HelperConfig, custody: Arc<Custody>, audit: Audit) -> Result<Self, Fault> {
         let requests = Nfnl::open().map_err(|errno| Fault::new("open a netfilter socket", errno))?;
-        let heir = custody.claim(helper);
-        Ok(Self { manifest: None, wanted_queue: queue, queue_length, queue: None, requests, custody, heir, audit })
+        let heir = custody.claim(&config.name);
+        let (wanted_queue, queue_length) = (config.queue, config.queue_length);
+        Ok(Self { manifest: None, wanted_queue, queue_length, queue: None, requests, custody, heir, audit })
     }
 
     /// Goes on with an earlier life's queue: the helper stays enabled all the time.

@@ -16,8 +16,8 @@ use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, NetlinkAddr, recvmmsg, send, setsockopt, sockopt};
 
 use super::numbers;
-use crate::kernel::Fault;
 use crate::keeper::heir::Heir;
+use crate::kernel::Fault;
 
 const NETLINK_NETFILTER: isize = 12;
 /// Datagrams per system call.
@@ -204,7 +204,9 @@ impl Queue {
                     }
                     Body::Ack(ack) if ack.errno == 0 => {}
                     Body::Ack(_) if message.header.seq == self.seq => self.late += 1,
-                    Body::Ack(ack) if message.header.seq == self.seq.wrapping_add(1) => self.refused = Some(Errno::from_raw(ack.errno)),
+                    Body::Ack(ack) if message.header.seq == self.seq.wrapping_add(1) => {
+                        self.refused = Some(Errno::from_raw(ack.errno))
+                    }
                     _ => {} // an answer to an earlier life
                 }
             }

@@ -76,6 +76,11 @@ pub fn refuse_if_served(socket: &mut Nfnl, name: &str, ours: Option<u32>) -> Res
     }
 }
 
+/// Whether the kernel sends packets of this helper to a queue; also if it does not say.
+pub fn is_enabled(socket: &mut Nfnl, name: &str) -> bool {
+    helpers(socket).map_or(true, |helpers| helpers.iter().any(|helper| helper.name == name && helper.status == ENABLED))
+}
+
 /// Disables every object of this name, of whatever family, so that none stays enabled without anybody at its queue.
 pub fn disarm(socket: &mut Nfnl, name: &str) -> Result<(), Fault> {
     disarm_if(socket, name, |_| true)
