@@ -3,6 +3,7 @@
 //! | module | decides |
 //! |---|---|
 //! | [`profile`], [`profiles`] | which system calls, files and capabilities a role has, each with its reason |
+//! | [`syscall`] | names and numbers of system calls |
 //! | [`confine`] | puts a profile around a process, in one documented order |
 //! | [`verify`] | whether `/proc/PID/status` agrees that a worker is confined |
 //! | [`expect`] | which announced connections the kernel is asked to expect |
@@ -19,4 +20,5 @@ pub mod limits;
 pub mod profile;
 pub mod profiles;
 pub mod restart;
+pub mod syscall;
 pub mod verify;

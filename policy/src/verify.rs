@@ -87,6 +87,20 @@ pub fn verify(status_text: &str, expected: &Expected) -> Result<Verified, Deviat
     Ok(Verified { uid: expected.uid, gid: expected.gid, seccomp_filters })
 }
 
+/// Judges the text of `/proc/PID/net/dev` (`proc_pid_net(5)`): two lines of headings, then one per interface of the process's network.
+///
+/// # Errors
+/// There is an interface besides the loopback, so the network is somebody's.
+pub fn network_is_empty(dev_text: &str) -> Result<(), Deviation> {
+    let mut interfaces = dev_text.lines().skip(2).filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim());
+    match interfaces.find(|name| *name != "lo") {
+        Some(name) => {
+            Err(Deviation { field: "net/dev", found: name.chars().take(64).collect(), wanted: "no interface but lo".into() })
+        }
+        None => Ok(()),
+    }
+}
+
 struct Status<'a>(&'a str);
 
 impl<'a> Status<'a> {

@@ -25,8 +25,9 @@ use cthelper_proto::events::Event;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 
-use crate::audit::Audit;
-use crate::control::{self, Over};
+use crate::audit::{Audit, Places};
+use crate::configuration::Source;
+use crate::control::{self, Governor, Over};
 use crate::keeper::KeeperRecipe;
 use crate::keeper::custody::Custody;
 use crate::keeper::estate::dissolve;
@@ -44,10 +45,12 @@ use crate::warden::{Hiring, Post};
 pub struct Options {
     /// The configuration, read and checked.
     pub config: Config,
+    /// Where it is read again.
+    pub source: Source,
     /// Holds `control.sock`.
     pub runtime_dir: PathBuf,
-    /// JSON lines go here, if anywhere.
-    pub audit_log: Option<PathBuf>,
+    /// Where audit events go.
+    pub audit: Places,
     /// Packets in hand of dead workers go here, if anywhere.
     pub quarantine_dir: Option<PathBuf>,
 }
@@ -90,11 +93,11 @@ fn system(doing: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Failure {
 /// Runs until stopped; `Ok` after an orderly stop.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let ledger = lock(&options.runtime_dir)?;
-    folder(&options.runtime_dir)?;
+    folder(&options.runtime_dir, 0o755)?;
     let socket =
         control::bind(&options.runtime_dir).map_err(system(format!("bind {}/control.sock", options.runtime_dir.display())))?;
     if let Some(dir) = &options.quarantine_dir {
-        folder(dir)?;
+        let _ = folder(dir, 0o700); // where it cannot be had, the quarantine says so, and serving goes on
     }
     let identity = Identity::find(&options.config.daemon.user, &options.config.daemon.group)
         .map_err(|bad| Failure::Unavailable(bad.to_string()))?;
@@ -105,6 +108,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let mut setups = Vec::new();
     for config in options.config.helpers.values().filter(|config| config.enabled) {
         let worker = worker_binary(config.worker.as_deref()).map_err(Failure::Unavailable)?;
+        let uid = options.config.uid_of(&config.name);
+        let identity =
+            identity.with_uid(uid, &options.config.daemon.user).map_err(|bad| Failure::Unavailable(bad.to_string()))?;
         let post = hiring.post(&Recipe::new(&config.name, worker, identity)).map_err(system("tell the warden what to make"))?;
         setups.push((Setup { config: config.clone(), identity }, post));
     }
@@ -112,7 +118,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let _warden = hiring.seal().map_err(system("seal the warden"))?;
     custody.employ(keepers, identity);
     cthelper_policy::confine::supervisor().map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
-    let (audit, writer) = Audit::open(options.audit_log.as_deref()).map_err(system("open the audit log"))?;
+    let (audit, writer) = Audit::open(&options.audit).map_err(system("begin the audit"))?;
     let served = serve(setups, socket, &custody, &audit, options);
     custody.close();
     let _ = fs::remove_file(options.runtime_dir.join("control.sock"));
@@ -135,9 +141,9 @@ fn serve(
     runtime.spawn(async move { watched.watch().await });
     let (over, ends) = mpsc::unbounded_channel();
     let mut lanes: Vec<Running> = Vec::new();
+    let quarantine = Quarantine::new(options.quarantine_dir.clone());
     for (setup, post) in setups {
-        let quarantine = Quarantine::new(options.quarantine_dir.clone());
-        match Running::start(setup, post, custody.clone(), audit.clone(), quarantine, over.clone()) {
+        match Running::start(setup, post, custody.clone(), audit.clone(), quarantine.clone(), over.clone()) {
             Ok(lane) => lanes.push(lane),
             Err(failure) => {
                 lanes.into_iter().for_each(Running::stop);
@@ -148,7 +154,8 @@ fn serve(
     drop(over);
     audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
-    let ends = runtime.block_on(control::serve(socket, signals, handles, ends)).map_err(system("serve control.sock"))?;
+    let governor = Governor::new(handles, options.source.clone(), options.config.clone());
+    let ends = runtime.block_on(control::serve(socket, signals, governor, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
     }
@@ -268,7 +275,7 @@ fn lock(runtime_dir: &Path) -> Result<Ledger, Failure> {
     })
 }
 
-fn folder(path: &Path) -> Result<(), Failure> {
+fn folder(path: &Path, mode: u32) -> Result<(), Failure> {
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o755).create(path).map_err(system(format!("create {}", path.display())))
+    builder.recursive(true).mode(mode).create(path).map_err(system(format!("create {}", path.display())))
 }

@@ -5,4 +5,5 @@
 
 mod escapes;
 mod orders;
+mod rules;
 mod starts;

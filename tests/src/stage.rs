@@ -2,15 +2,15 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cthelper_policy::config::{Daemon, HelperConfig};
 use cthelper_policy::restart::Backoff;
 use cthelper_proto::ctl::{HelperStatus, LaneState};
-use cthelper_proto::events::{Event, Record};
-use cthelper_supervisor::audit::Audit;
+use cthelper_proto::events::Event;
+use cthelper_supervisor::audit::{Audit, Records};
 use cthelper_supervisor::lane::{Command, Ended, Handle, Lane, Setup};
 use cthelper_supervisor::quarantine::Quarantine;
 use cthelper_supervisor::spawn::{Identity, Recipe};
@@ -30,6 +30,8 @@ pub struct Play {
     pub setup: Setup,
     /// How its workers are made; to be changed, too.
     pub recipe: Recipe,
+    /// The program that is the warden.
+    pub warden: PathBuf,
     /// Where packets in hand are kept.
     pub quarantine: Option<PathBuf>,
 }
@@ -55,7 +57,7 @@ impl Play {
         config.restart.spares = 0;
         let soon = Duration::from_millis(1);
         config.restart.backoff = Backoff { initial: soon, max: soon, ..Backoff::default() };
-        Self { setup: Setup { config, identity }, recipe, quarantine: None }
+        Self { setup: Setup { config, identity }, recipe, warden: binary("cthelperd"), quarantine: None }
     }
 
     /// With another deadline for the worker.
@@ -91,7 +93,7 @@ impl Play {
         let (kernel, script) = fake_kernel();
         let (audit, records) = Audit::channel();
         let (tell, told) = channel();
-        let mut hiring = Hiring::start(&binary("cthelperd")).unwrap();
+        let mut hiring = Hiring::start(&self.warden).unwrap();
         let post = hiring.post(&self.recipe).unwrap();
         let warden = hiring.seal().unwrap();
         let run = move || {
@@ -112,7 +114,7 @@ pub struct Stage {
     /// Its kernel.
     pub kernel: Script,
     handle: Handle,
-    records: Receiver<Record>,
+    records: Records,
     seen: RefCell<Vec<Event>>,
     thread: JoinHandle<Ended>,
     _warden: Warden,

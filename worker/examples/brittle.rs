@@ -2,7 +2,6 @@
 //! `tests/process.rs` looks at how it dies.
 
 use std::borrow::Cow;
-use std::process::ExitCode;
 
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Family, L4};
@@ -35,6 +34,6 @@ impl Helper for Brittle {
     }
 }
 
-fn main() -> ExitCode {
+fn main() {
     run::main(|name| (name == "brittle").then(|| Box::new(Brittle) as Box<dyn Helper>))
 }

@@ -7,14 +7,14 @@
 //! | 70 | the supervisor broke the protocol |
 //! | 71 | the operating system said no |
 //! | 77 | it could not confine itself |
-//! | SIGABRT | the helper panicked; the oldest ticket without a verdict was in hand |
+//! | 101 | the helper panicked; the oldest ticket without a verdict was in hand |
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
 
 use cthelper_policy::confine::seal_worker;
 use cthelper_proto::ipc::{Answer, Ask, PacketHeader, ToWorker, VERSION};
+use signal_hook::low_level::exit;
 
 use crate::channel::{Asks, Broken, Inbox, Link};
 use crate::helper::Helper;
@@ -53,9 +53,19 @@ impl Ended {
     }
 }
 
+/// Exit code of a panic: Rust's own.
+const PANICKED: u8 = 101;
+
 /// The whole life of a worker named by its only argument; `find` knows the helpers.
-pub fn main(find: impl Fn(&str) -> Option<Box<dyn Helper>>) -> ExitCode {
+///
+/// It ends by the bare system call: std's own end would take down its handlers' stack first, which the filter has no calls for.
+pub fn main(find: impl Fn(&str) -> Option<Box<dyn Helper>>) -> ! {
     log::panics_in_one_line();
+    let code = catch_unwind(AssertUnwindSafe(|| whole_life(find))).unwrap_or(PANICKED);
+    exit(i32::from(code))
+}
+
+fn whole_life(find: impl Fn(&str) -> Option<Box<dyn Helper>>) -> u8 {
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     let ended = helper_of(std::env::args_os().skip(1), find)
         .map_or_else(|ended| ended, |helper| live(helper, stdin.as_fd(), stdout.as_fd()));
@@ -63,7 +73,7 @@ pub fn main(find: impl Fn(&str) -> Option<Box<dyn Helper>>) -> ExitCode {
     if let Some(words) = words {
         log::line(&format!("cthelper-worker: {words}"));
     }
-    ExitCode::from(code)
+    code
 }
 
 fn helper_of(
@@ -128,7 +138,7 @@ fn serve(server: &mut Server, inbox: &mut Inbox<'_>, link: &mut Link<'_>) -> Res
 fn packet(server: &mut Server, link: &mut Link<'_>, header: &PacketHeader, payload: &[u8]) -> Result<(), Broken> {
     let Ok(verdict) = catch_unwind(AssertUnwindSafe(|| server.packet(header, payload, link))) else {
         let _ = link.flush();
-        std::process::abort();
+        exit(i32::from(PANICKED));
     };
     link.check()?;
     link.verdict(verdict)

@@ -11,10 +11,12 @@ mod values;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use toml::Spanned;
 
 pub use error::ConfigError;
 pub use helper::{ClassConfig, HelperConfig, MismatchedManifest};
 use values::HelperName;
+pub use values::Uids;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,21 +28,20 @@ pub struct Config {
 }
 
 /// `[daemon]`: what concerns all helpers.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Daemon {
     /// User that workers run as; must exist and not be root.
-    #[serde(deserialize_with = "values::not_root")]
     pub user: String,
     /// Group that workers run as; likewise.
-    #[serde(deserialize_with = "values::not_root")]
     pub group: String,
+    /// Uids for workers, one per helper, instead of the user's.
+    pub uids: Option<Uids>,
 }
 
 impl Default for Daemon {
     /// The user and group that packaging/sysusers.d creates.
     fn default() -> Self {
-        Self { user: Self::USER.into(), group: Self::USER.into() }
+        Self { user: Self::USER.into(), group: Self::USER.into(), uids: None }
     }
 }
 
@@ -49,11 +50,29 @@ impl Daemon {
     pub const USER: &'static str = "cthelperd";
 }
 
+/// `[daemon]` as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct DaemonTable {
+    #[serde(deserialize_with = "values::not_root")]
+    user: String,
+    #[serde(deserialize_with = "values::not_root")]
+    group: String,
+    uids: Option<Spanned<Uids>>,
+}
+
+impl Default for DaemonTable {
+    fn default() -> Self {
+        let Daemon { user, group, .. } = Daemon::default();
+        Self { user, group, uids: None }
+    }
+}
+
 /// The file as it is written.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
-    daemon: Daemon,
+    daemon: DaemonTable,
     helper: BTreeMap<HelperName, helper::Table>,
 }
 
@@ -76,8 +95,20 @@ impl Config {
         if let Some((span, reason)) = helper::contradiction(file.helper.values()) {
             return Err(ConfigError::at(file_name, text, span, reason));
         }
+        if let Some(uids) = file.daemon.uids.as_ref().filter(|uids| uids.get_ref().count() < file.helper.len()) {
+            let reason = format!("uids: {} numbers for {} helpers: widen the range", uids.get_ref().count(), file.helper.len());
+            return Err(ConfigError::at(file_name, text, uids.span(), reason));
+        }
         let helpers = file.helper.into_iter().map(|(name, table)| (name.0.clone(), table.into_config(name.0))).collect();
-        Ok(Self { daemon: file.daemon, helpers })
+        let DaemonTable { user, group, uids } = file.daemon;
+        Ok(Self { daemon: Daemon { user, group, uids: uids.map(Spanned::into_inner) }, helpers })
+    }
+
+    /// The uid for this helper's workers, if `[daemon] uids` gives them one: the first for the first name of the configuration in the
+    /// order of the alphabet, and so on. A helper that is added or removed may move the others'; nothing is kept under a uid.
+    pub fn uid_of(&self, helper: &str) -> Option<u32> {
+        let place = self.helpers.keys().position(|name| name == helper)?;
+        self.daemon.uids.as_ref()?.nth(place)
     }
 
     /// The built-in defaults for helpers named on the command line.

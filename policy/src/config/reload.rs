@@ -56,6 +56,8 @@ pub enum Boot {
     User,
     /// `[daemon] group`.
     Group,
+    /// `[daemon] uids`.
+    Uids,
 }
 
 impl fmt::Display for Boot {
@@ -69,6 +71,7 @@ impl fmt::Display for Boot {
             Self::Removed => "the helper is gone",
             Self::User => "user",
             Self::Group => "group",
+            Self::Uids => "uids",
         })
     }
 }
@@ -142,8 +145,12 @@ pub fn difference(old: &HelperConfig, new: &HelperConfig) -> Changes {
 
 /// What is different between a whole configuration and a new one.
 pub fn differences(old: &Config, new: &Config) -> ConfigChanges {
-    let Daemon { user, group } = &old.daemon;
-    let daemon = [(Boot::User, *user != new.daemon.user), (Boot::Group, *group != new.daemon.group)];
+    let Daemon { user, group, uids } = &old.daemon;
+    let daemon = [
+        (Boot::User, *user != new.daemon.user),
+        (Boot::Group, *group != new.daemon.group),
+        (Boot::Uids, *uids != new.daemon.uids),
+    ];
     let names = old.helpers.keys().chain(new.helpers.keys());
     let helpers = names.map(|name| (name.clone(), of_helper(old.helpers.get(name), new.helpers.get(name))));
     ConfigChanges { daemon: different(daemon), helpers: helpers.filter(|(_, changes)| !changes.is_empty()).collect() }

@@ -59,7 +59,7 @@ fn every_key_is_read() {
         switch = true
     "#;
     let config = parse(text).unwrap();
-    assert_eq!(config.daemon, Daemon { user: "nobody".into(), group: "nogroup".into() });
+    assert_eq!(config.daemon, Daemon { user: "nobody".into(), group: "nogroup".into(), uids: None });
     let ftp = &config.helpers["ftp"];
     assert_eq!((ftp.enabled, ftp.queue, ftp.queue_length), (false, Some(7), 1024));
     assert_eq!((ftp.families.as_deref(), ftp.ports.as_deref()), (Some([Family::Inet6].as_slice()), Some([21, 2121].as_slice())));
@@ -95,7 +95,8 @@ fn the_packaged_examples_commented_keys_are_good_too() {
     let shown = Policy { probe: Some(Duration::from_secs(300)), max_packets: Some(1_000_000), max_age: age, ..Policy::default() };
     assert_eq!(ftp.restart, shown, "what has no default apart, these are the defaults");
     assert_eq!(ftp.classes, BTreeMap::from([("ftp".to_owned(), ClassConfig { expect_max: Some(1), timeout_secs: Some(300) })]));
-    assert_eq!(config.daemon, Daemon::default());
+    assert_eq!(config.uid_of("ftp"), Some(60_700));
+    assert_eq!(config.daemon, Daemon { uids: config.daemon.uids.clone(), ..Daemon::default() });
     // A worker of one's own apart, what is uncommented says what FTP says of itself.
     assert_eq!(ftp.adapt(manifest()), Ok(manifest()));
 }
@@ -107,7 +108,7 @@ fn mistakes_are_pointed_at() {
         ("[helper.ftp]\nqueue-length = 5\n", "c.toml:2:1: unknown key `queue-length`; did you mean `queue_length`?"),
         ("[helpers.ftp]\n", "c.toml:1:2: unknown key `helpers`; did you mean `helper`?"),
         ("[daemon]\nusr = \"x\"\n[helper.ftp]", "c.toml:2:1: unknown key `usr`; did you mean `user`?"),
-        ("[daemon]\ncolour = \"x\"\n[helper.ftp]", "c.toml:2:1: unknown key `colour`; known here: user, group"),
+        ("[daemon]\ncolour = \"x\"\n[helper.ftp]", "c.toml:2:1: unknown key `colour`; known here: user, group, uids"),
         ("[helper.ftp]\n\n  queue = 70000\n", "c.toml:3:11: invalid value: integer `70000`, expected u16"),
         ("[helper.ftp]\nqueue_length = 0", "c.toml:2:16: queue_length: 1 to 65536 packets"),
         ("[helper.ftp]\nenabled = \"yes\"", "c.toml:2:11: invalid type: string \"yes\", expected a boolean"),
@@ -145,6 +146,30 @@ fn broken_toml_is_pointed_at() {
 fn unknown_family_is_a_value_with_a_hint() {
     let mistake = mistake("[helper.ftp]\nfamilies = [\"inet\", \"ipv6\"]");
     assert_eq!(mistake, "c.toml:2:21: unknown value `ipv6`; known here: inet, inet6");
+}
+
+#[test]
+fn each_helper_has_a_uid_of_the_range_in_the_order_of_names() {
+    let config = parse("[daemon]\nuids = \"60700-60702\"\n[helper.tftp]\n[helper.ftp]\nenabled = false\n[helper.sip]").unwrap();
+    let uids = ["ftp", "sip", "tftp", "irc"].map(|helper| config.uid_of(helper));
+    assert_eq!(uids, [Some(60700), Some(60701), Some(60702), None]);
+    assert_eq!(parse("[helper.ftp]").unwrap().uid_of("ftp"), None);
+}
+
+#[test]
+fn a_range_of_uids_that_cannot_be_is_refused_where_it_stands() {
+    for (uids, reason) in [
+        ("60700", "two numbers, such as \"60700-60799\", the first not above the second"),
+        ("60702-60700", "the first not above the second"),
+        ("-1-7", "two numbers"),
+        ("0-9", "0 is not for workers"),
+        ("60000-70000", "65534 is not for workers"),
+        ("4294967290-4294967295", "4294967295 is not for workers"),
+        ("60700-60700", "uids: 1 numbers for 2 helpers: widen the range"),
+    ] {
+        let mistake = mistake(&format!("[daemon]\nuids = \"{uids}\"\n[helper.ftp]\n[helper.sip]"));
+        assert!(mistake.starts_with("c.toml:2:8: uids") && mistake.contains(reason), "{mistake}");
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Single values of the configuration, each refusing what it cannot be.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::de::Error;
@@ -27,6 +28,45 @@ pub(super) fn not_root<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Str
         Err(D::Error::custom("workers never run as root: name another"))
     } else {
         Ok(name)
+    }
+}
+
+/// A range of uids, `"60700-60799"`, both ends included; none is 0, an overflow id (65534) or one that means "no change" (65535, 2³²-1).
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Uids(RangeInclusive<u32>);
+
+impl Uids {
+    /// Ids that mean something else to kernel or libc: credentials(7), `user_namespaces(7)`, `setreuid(2)`.
+    const TAKEN: [u32; 4] = [0, 65_534, 65_535, u32::MAX];
+
+    /// How many.
+    pub fn count(&self) -> usize {
+        usize::try_from(self.0.end() - self.0.start()).map_or(usize::MAX, |last| last.saturating_add(1))
+    }
+
+    /// The one at this place, from 0.
+    pub fn nth(&self, place: usize) -> Option<u32> {
+        let uid = self.0.start().checked_add(u32::try_from(place).ok()?)?;
+        self.0.contains(&uid).then_some(uid)
+    }
+}
+
+impl TryFrom<String> for Uids {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let bad = || format!("uids {text:?}: two numbers, such as \"60700-60799\", the first not above the second");
+        let (first, last) = text.split_once('-').ok_or_else(bad)?;
+        let number = |text: &str| text.trim().parse::<u32>().map_err(|_| bad());
+        let range = number(first)?..=number(last)?;
+        if range.is_empty() {
+            return Err(bad());
+        }
+        match Self::TAKEN.into_iter().find(|taken| range.contains(taken)) {
+            Some(taken) => Err(format!("uids {text:?}: {taken} is not for workers; name a range without it")),
+            None => Ok(Self(range)),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd;
 
 use super::launch::{Identity, close_from_3, drop_privileges, own_session, set_limits};
+use super::seal::prepare;
 use super::{ConfineError, While, filter, ruleset};
 use crate::profiles::KEEPER;
 
@@ -13,6 +14,8 @@ use crate::profiles::KEEPER;
 ///
 /// As the launcher does it, but for two things. It has no parent-death signal: it is there for the time after its parent's death. And no
 /// namespaces of its own: the sockets it is to hold belong to the host's, and it has no call that would show it anything of them.
+///
+/// It must end by the bare system call: std's own end would take down its handlers' stack first, which the filter has no calls for.
 ///
 /// # Errors
 /// A step failed, or uid or gid is 0: the keeper must end.
@@ -26,7 +29,8 @@ pub fn keeper(uid: u32, gid: u32) -> Result<Enforcement, ConfineError> {
     set_limits(&KEEPER)?;
     prctl::set_no_new_privs().doing("set no_new_privs")?;
     prctl::set_dumpable(false).doing("become undumpable")?;
-    let landlock = ruleset::apply(&KEEPER, None)?;
+    prepare();
+    let landlock = ruleset::apply(&KEEPER, &[])?;
     filter::apply(&KEEPER)?;
     Ok(landlock)
 }

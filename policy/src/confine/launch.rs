@@ -4,8 +4,10 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use capctl::prctl::{MDWEFlags, set_mdwe};
 use caps::{CapSet, Capability};
-use cthelper_proto::ipc::Launched;
+use cthelper_proto::ipc::{Launched, Namespace, Namespaces};
+use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
@@ -15,8 +17,8 @@ use nix::unistd::{self, AccessFlags, Gid, Uid};
 
 use super::supervisor::drop_bounding;
 use super::{ConfineError, While, filter, ruleset};
-use crate::profile::Profile;
-use crate::profiles::LAUNCHER;
+use crate::profile::{Own, Profile};
+use crate::profiles::{LAUNCHER, WORKERS_BINARY};
 
 /// Whom and what to launch.
 #[derive(Clone, Copy, Debug)]
@@ -47,13 +49,16 @@ pub struct Caged {
 ///
 /// Order, each step because a later one would forbid it:
 /// 1. close descriptors from 3 up (those of `/proc/self/fd`), open the worker's binary, umask 077, folder `/`
-/// 2. own network and IPC namespace; without `CAP_SYS_ADMIN` inside a user namespace of its own, if the host permits that
+/// 2. the profile's namespaces; without `CAP_SYS_ADMIN` inside a user namespace of its own, if the host permits that
 /// 3. own session, so that no terminal's signals reach it
 /// 4. empty bounding set, no groups, gid, uid, no capabilities
 /// 5. resource limits; after the change of uid, because a limit on processes that is exceeded by it makes exec fail
 /// 6. die with the supervisor: in truth with its *thread* that started the launcher, so that thread must live as long as the worker;
 ///    after the change of uid, which resets this
-/// 7. `no_new_privs`, not dumpable, landlock, the outer filter
+/// 7. `no_new_privs`, not dumpable, no memory both writable and executable, landlock, the outer filter
+///
+/// No PID namespace: it holds the *children* of the process that asks for one, so the launcher would have to fork, and the worker would be
+/// nobody's child that waits for it. It would hide the numbers of processes from one that can neither signal, trace nor look.
 ///
 /// # Errors
 /// A step failed, or uid or gid is 0: nothing must be executed. Not an error, but reported: no own network (the host forbids it) and
@@ -65,7 +70,7 @@ pub fn launch(launch: &Launch<'_>) -> Result<Caged, ConfineError> {
     let file = File::open(launch.worker).doing("open the worker's binary")?;
     umask(Mode::from_bits_truncate(0o077));
     unistd::chdir("/").doing("change to the root folder")?;
-    let own_network = own_namespaces(identity);
+    let own = own_namespaces(identity);
     own_session().doing("start a session")?;
     drop_privileges(launch.uid, launch.gid, identity)?;
     let program = program(launch.worker, &file)?;
@@ -76,9 +81,10 @@ pub fn launch(launch: &Launch<'_>) -> Result<Caged, ConfineError> {
     }
     prctl::set_no_new_privs().doing("set no_new_privs")?;
     prctl::set_dumpable(false).doing("become undumpable")?;
-    let landlock = ruleset::apply(&LAUNCHER, Some(&program))?;
+    let write_xor_execute = set_mdwe(MDWEFlags::REFUSE_EXEC_GAIN).is_ok();
+    let landlock = ruleset::apply(&LAUNCHER, &[(WORKERS_BINARY, &program)])?;
     filter::apply(&LAUNCHER)?;
-    Ok(Caged { launched: Launched { landlock, own_network }, program, _file: file })
+    Ok(Caged { launched: Launched { landlock, own, write_xor_execute }, program, _file: file })
 }
 
 /// The path by which the worker's user may execute the file. A checkout below a home folder is closed to it; the file need not be.
@@ -130,14 +136,30 @@ pub(super) fn close_from_3() -> std::io::Result<()> {
     Ok(())
 }
 
-/// An empty network and an empty IPC namespace; whether it was possible.
-fn own_namespaces(identity: Identity) -> bool {
-    let own = CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC;
-    match (unshare(own), identity) {
-        (Ok(()), _) => true,
-        (Err(_), Identity::Change) => false,
-        (Err(_), Identity::Keep) => unshare(CloneFlags::CLONE_NEWUSER | own).is_ok(),
+/// The profile's namespaces, each by itself, so that one the host refuses costs no other. Mounts of the host go on to arrive in the own
+/// tree of mounts and to leave it, or a file system that is unmounted would stay busy; nothing goes the other way.
+fn own_namespaces(identity: Identity) -> Namespaces {
+    let mut own = Namespaces::default();
+    if identity == Identity::Keep {
+        let _ = unshare(CloneFlags::CLONE_NEWUSER);
     }
+    for Own { namespace, .. } in LAUNCHER.namespaces {
+        let flag = match namespace {
+            Namespace::Network => CloneFlags::CLONE_NEWNET,
+            Namespace::Ipc => CloneFlags::CLONE_NEWIPC,
+            Namespace::Mounts => CloneFlags::CLONE_NEWNS,
+            Namespace::Names => CloneFlags::CLONE_NEWUTS,
+        };
+        let enslaved = |namespace: Namespace| namespace != Namespace::Mounts || receive_only_mounts().is_ok();
+        if unshare(flag).is_ok() && enslaved(*namespace) {
+            own.insert(*namespace);
+        }
+    }
+    own
+}
+
+fn receive_only_mounts() -> nix::Result<()> {
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&str>)
 }
 
 /// A session of its own; a process that leads one already has it.

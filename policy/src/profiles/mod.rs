@@ -8,6 +8,7 @@ mod worker;
 
 pub use keeper::{KEEPER, KEEPER_PEERS, KEEPER_SOCKETS};
 pub use launcher::LAUNCHER;
+pub(crate) use launcher::WORKERS_BINARY;
 pub use supervisor::SUPERVISOR;
 pub use warden::WARDEN;
 pub use worker::WORKER;

@@ -10,6 +10,7 @@ pub const SUPERVISOR: Profile = Profile {
     syscalls: None,
     includes: None,
     files: None,
+    namespaces: &[],
     caps: &[Keep { cap: Capability::CAP_NET_ADMIN, reason: "register helpers, give verdicts, create expectations" }],
     limits: &[],
 };

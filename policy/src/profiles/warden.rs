@@ -10,6 +10,7 @@ pub const WARDEN: Profile = Profile {
     syscalls: None,
     includes: None,
     files: None,
+    namespaces: &[],
     caps: &[
         Keep { cap: Capability::CAP_SETUID, reason: "a launcher takes the workers' uid" },
         Keep { cap: Capability::CAP_SETGID, reason: "a launcher takes the workers' gid and drops all groups" },

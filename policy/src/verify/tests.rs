@@ -172,3 +172,13 @@ fn deviation_reads_as_one_line() {
     let long = verify(&with("Groups", &"7 ".repeat(500)), &strict()).unwrap_err();
     assert_eq!(long.found.len(), 64);
 }
+
+#[test]
+fn a_network_with_an_interface_is_somebodys() {
+    let head = "Inter-|   Receive  |  Transmit\n face |bytes    packets|bytes    packets\n";
+    let with = |lines: &str| network_is_empty(&format!("{head}{lines}"));
+    assert_eq!(with("    lo:       0       0    0\n"), Ok(()));
+    assert_eq!(with(""), Ok(()));
+    let deviation = with("    lo:       0       0    0\n  eth0: 1201 7 0\n").unwrap_err();
+    assert_eq!(deviation.to_string(), "net/dev: found eth0, wanted no interface but lo");
+}

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use cthelper_policy::confine;
 use nix::sys::socket::{MsgFlags, recv, send};
+use signal_hook::low_level::exit;
 
 /// Starts the role that the arguments name; `None` = they name none, so this is the test itself.
 pub(crate) fn dispatch(args: &[&str]) -> Option<ExitCode> {
@@ -18,13 +19,14 @@ pub(crate) fn dispatch(args: &[&str]) -> Option<ExitCode> {
     }
 }
 
-/// Reduces itself, says its status on stdout, then becomes a launcher's parent if asked to.
+/// A supervisor, which says its status on stdout; or a warden, if there is something to launch.
 fn supervisor(rest: &[&str]) -> ExitCode {
-    confine::warden().unwrap();
     let [uid, gid, action] = rest else {
+        confine::supervisor().unwrap();
         print!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
         return ExitCode::SUCCESS;
     };
+    confine::warden().unwrap();
     let exe = std::env::current_exe().unwrap();
     let status = Command::new(exe).args(["role", "launcher", uid, gid, action]).status().unwrap();
     ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
@@ -39,7 +41,8 @@ fn launcher(uid: u32, gid: u32, action: &str) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    say(&format!("{:?}", caged.launched));
+    let launched = caged.launched;
+    say(&format!("Launched: landlock {}, own {}, w^x {}", launched.landlock, launched.own, launched.write_xor_execute));
     let error = Command::new(&caged.program).args(["role", "worker", action]).env_clear().exec();
     say(&format!("failed: {error}"));
     ExitCode::FAILURE
@@ -56,7 +59,7 @@ fn worker(action: &str) -> ExitCode {
     let mut order = [0; 16];
     let _ = recv(0, &mut order, MsgFlags::empty());
     act(action);
-    ExitCode::SUCCESS
+    exit(0)
 }
 
 /// One record on the ask channel.
@@ -70,7 +73,7 @@ fn act(action: &str) {
         "idle" => "idle".into(),
         "wait" => wait(),
         "work" => work(),
-        "panic" => panic_and_abort(),
+        "abort" => std::process::abort(),
         "overflow" => format!("{}", deep(0)),
         "hoard" => format!("{}", std::hint::black_box(vec![1_u8; 100 << 20]).len()),
         "open" => format!("{:?}", std::fs::read("/etc/passwd").map_err(|error| error.kind())),
@@ -101,18 +104,9 @@ fn work() -> String {
     let mut grown = grown.into_boxed_slice().into_vec();
     grown.extend_from_within(..);
     drop(map);
-    eprintln!("a log line at {:?}", Instant::now());
+    eprintln!("a log line");
     let sent = [b"one", b"two"].map(|record| send(1, record, MsgFlags::empty())).into_iter().flatten().count();
     format!("worked on {} bytes, {sent} records", grown.len())
-}
-
-fn panic_and_abort() -> String {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        hook(panic);
-        std::process::abort();
-    }));
-    panic!("numbers over 255");
 }
 
 #[expect(unconditional_recursion, reason = "the stack is to overflow")]

@@ -64,8 +64,64 @@ pub struct Settings {
 pub struct Launched {
     /// Landlock for the time between `exec` and `Ready`.
     pub landlock: Enforcement,
-    /// An own, empty network namespace.
-    pub own_network: bool,
+    /// What it has for itself.
+    pub own: Namespaces,
+    /// No memory can become executable that was writable (`PR_SET_MDWE`, Linux 6.3).
+    pub write_xor_execute: bool,
+}
+
+/// What of the system a process can have for itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    /// Interfaces, addresses, abstract sockets: an empty network.
+    Network,
+    /// System V and POSIX message queues, semaphores, shared memory.
+    Ipc,
+    /// The tree of mounts.
+    Mounts,
+    /// Host and domain name.
+    Names,
+}
+
+impl Namespace {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Network, Self::Ipc, Self::Mounts, Self::Names];
+}
+
+impl std::fmt::Display for Namespace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Network => "network",
+            Self::Ipc => "ipc",
+            Self::Mounts => "mounts",
+            Self::Names => "names",
+        })
+    }
+}
+
+/// A set of [`Namespace`]s.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespaces(u8);
+
+impl Namespaces {
+    /// Adds one.
+    pub fn insert(&mut self, namespace: Namespace) {
+        self.0 |= 1 << namespace as u8;
+    }
+
+    /// Whether it is among them.
+    pub fn contains(self, namespace: Namespace) -> bool {
+        self.0 & 1 << namespace as u8 != 0
+    }
+}
+
+impl std::fmt::Display for Namespaces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = Namespace::ALL.into_iter().filter(|one| self.contains(*one)).map(|one| one.to_string()).collect();
+        f.write_str(if names.is_empty() { "none" } else { "" })?;
+        f.write_str(&names.join(", "))
+    }
 }
 
 /// What the worker has put around itself.

@@ -14,7 +14,9 @@ mod ask;
 mod frame;
 mod packet;
 
-pub use ask::{Answer, Ask, Confined, Enforcement, Expect, ExpectId, Grant, Launched, Rule, Settings, Source};
+pub use ask::{
+    Answer, Ask, Confined, Enforcement, Expect, ExpectId, Grant, Launched, Namespace, Namespaces, Rule, Settings, Source,
+};
 pub use frame::{FrameError, MAX_FRAMES, MAX_HEADER, MAX_RECORD, append, decode, encode, encode_into, frames};
 pub use packet::{Edit, FromWorker, PacketHeader, Ruling, Segment, Ticket, ToWorker, Verdict};
 

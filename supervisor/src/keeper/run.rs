@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{SocketFlags, accept_with};
+use signal_hook::low_level::exit;
 
 use super::heir::is_netfilter;
 use super::protocol::{Record, Word};
@@ -23,7 +24,7 @@ const IDLE: Duration = Duration::from_secs(10);
 /// What a socket may hold while nobody reads it, bytes. The kernel rounds up to about 2 kB, so that one packet fits, or three small ones.
 const SMALL: usize = 0;
 
-/// Runs the role if the process was started for it; returns its exit code, `None` if this is another process.
+/// Runs the role if the process was started for it; returns the exit code of a start that failed, `None` if this is another process.
 pub fn run_if_keeper() -> Option<u8> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -39,21 +40,15 @@ pub fn run_if_keeper() -> Option<u8> {
         eprintln!("keeper: uid and gid must be numbers");
         return Some(64);
     };
-    match keep(uid, gid) {
-        Ok(()) => Some(0),
-        Err(reason) => {
-            eprintln!("keeper: {reason}");
-            Some(70)
-        }
-    }
-}
-
-fn keep(uid: u32, gid: u32) -> Result<(), String> {
     // Whoever starts it is whom it serves: root.
     let master = nix::unistd::geteuid().as_raw();
-    confine::keeper(uid, gid).map_err(|error| format!("confinement: {error}"))?;
+    if let Err(error) = confine::keeper(uid, gid) {
+        eprintln!("keeper: confinement: {error}");
+        return Some(77);
+    }
     // From here on it says nothing but answers.
-    Keeper::new(io::stdin(), master).run().map_err(|errno| format!("poll: {errno}"))
+    let ended = Keeper::new(io::stdin(), master).run();
+    exit(if ended.is_ok() { 0 } else { 71 })
 }
 
 /// A socket that is kept.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Instant;
 
-use cthelper_policy::verify::{Deviation, Expected, verify};
-use cthelper_proto::ipc::{self, Ask, Enforcement};
+use cthelper_policy::verify::{self, Deviation, Expected};
+use cthelper_proto::ipc::{self, Ask, Enforcement, Namespaces};
 use cthelper_proto::manifest::Manifest;
 
 use crate::spawn::Channels;
@@ -46,7 +46,8 @@ pub(super) struct Session {
     pub(super) since: Instant,
     pub(super) packets: u64,
     pub(super) landlock: Enforcement,
-    pub(super) own_network: bool,
+    pub(super) own: Namespaces,
+    pub(super) write_xor_execute: bool,
     pub(super) filters: u32,
     pub(super) log: super::log::Tail,
 }
@@ -62,7 +63,8 @@ impl Session {
             since: now,
             packets: 0,
             landlock: Enforcement::None,
-            own_network: false,
+            own: Namespaces::default(),
+            write_xor_execute: false,
             filters: 0,
             log: super::log::Tail::default(),
         }
@@ -75,7 +77,6 @@ impl Session {
 
     /// Whether `ask` may be said now; moves on to the next phase. The table is the protocol's whole grammar.
     pub(super) fn admit(&mut self, ask: &Ask) -> Result<(), OutOfTurn> {
-        #[expect(clippy::match_same_arms, reason = "one line per rule of the grammar")]
         let next = match (self.phase, ask) {
             (Phase::Launching, Ask::Launched(_)) => Phase::Greeting,
             (Phase::Greeting, Ask::Hello(..)) => Phase::Confining,
@@ -102,11 +103,15 @@ impl Session {
         }
     }
 
-    /// Reads what the kernel says of the process and compares it with what a worker must be.
+    /// Reads what the kernel says of the process and compares it with what a worker must be. Of namespaces, the kernel shows us without
+    /// `CAP_SYS_PTRACE` only what is in the network's: nothing, if it is the worker's own.
     pub(super) fn verify(&mut self, expected: &Expected) -> Result<(), Deviation> {
         let pid = self.pid.unwrap_or_default();
-        let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        self.filters = verify(&text, expected)?.seccomp_filters;
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+        if self.own.contains(ipc::Namespace::Network) {
+            verify::network_is_empty(&read("net/dev").unwrap_or_default())?;
+        }
+        self.filters = verify::verify(&read("status").unwrap_or_default(), expected)?.seccomp_filters;
         Ok(())
     }
 }

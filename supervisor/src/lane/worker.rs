@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cthelper_proto::ctl::LaneState;
 use cthelper_proto::events::Event;
-use cthelper_proto::ipc::{Answer, Ask, MAX_FRAMES, PacketHeader, ToWorker};
+use cthelper_proto::ipc::{Answer, Ask, MAX_FRAMES, Namespace, PacketHeader, ToWorker};
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::Flow;
 
@@ -132,7 +132,7 @@ impl<K: Kernel> Lane<K> {
         Ok(match ask {
             Ask::Launched(launched) => {
                 if let Some(session) = self.crew.by_mut(generation) {
-                    session.own_network = launched.own_network;
+                    (session.own, session.write_xor_execute) = (launched.own, launched.write_xor_execute);
                 }
                 None
             }
@@ -178,7 +178,7 @@ impl<K: Kernel> Lane<K> {
         let expected = identity.expected(self.post.warden());
         let Some(session) = self.crew.by_mut(generation) else { return Ok(false) };
         let (Some(pid), Some(landlock)) = (session.pid, session.ready) else { return Ok(false) };
-        if identity.change && !session.own_network {
+        if identity.change && !session.own.contains(Namespace::Network) {
             return Err(Stop::OutOfTurn(OutOfTurn("has no network namespace of its own".to_owned())));
         }
         if let Err(deviation) = session.verify(&expected) {

@@ -2,7 +2,7 @@
 
 use cthelper_policy::config::Daemon;
 use cthelper_policy::verify::Expected;
-use nix::unistd::{Group, User, getegid, geteuid};
+use nix::unistd::{Group, Uid, User, getegid, geteuid};
 use serde::{Deserialize, Serialize};
 
 /// Used where the package's account does not exist: a number in a range that systemd's UIDs-GIDs document lists as unused.
@@ -46,6 +46,18 @@ impl Identity {
         Ok(Self { uid, gid, change: true })
     }
 
+    /// With a uid of the helper's own, `[daemon] uids`; it takes root to change to it. `user` may own it, and nobody else.
+    pub fn with_uid(self, uid: Option<u32>, user: &str) -> Result<Self, BadIdentity> {
+        let Some(uid) = uid.filter(|_| self.change) else { return Ok(self) };
+        match User::from_uid(Uid::from_raw(uid)).ok().flatten() {
+            Some(account) if account.name != user => {
+                let owner = account.name.escape_debug();
+                Err(BadIdentity(format!("uid {uid} belongs to the user {owner}; name another range in [daemon] uids")))
+            }
+            _ => Ok(Self { uid, ..self }),
+        }
+    }
+
     /// What `/proc/PID/status` of such a worker must say, made by the process `parent`.
     pub fn expected(&self, parent: u32) -> Expected {
         if self.change {
@@ -62,4 +74,20 @@ impl Identity {
 
 fn missing(what: &str, name: &str, remedy: &str) -> BadIdentity {
     BadIdentity(format!("the workers' {what} {name:?} does not exist; create it: {remedy} {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uid_of_its_own_is_anybodys_but_another_accounts() {
+        let root = Identity { uid: 990, gid: 990, change: true };
+        assert_eq!(root.with_uid(Some(60_700), "cthelperd"), Ok(Identity { uid: 60_700, ..root }));
+        assert_eq!(root.with_uid(None, "cthelperd"), Ok(root));
+        let refused = root.with_uid(Some(1), "cthelperd").unwrap_err().to_string();
+        assert_eq!(refused, "uid 1 belongs to the user daemon; name another range in [daemon] uids");
+        let ordinary = Identity { change: false, ..root };
+        assert_eq!(ordinary.with_uid(Some(60_700), "cthelperd"), Ok(ordinary));
+    }
 }

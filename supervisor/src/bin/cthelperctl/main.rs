@@ -58,6 +58,8 @@ enum Command {
     Enable { name: String },
     /// Let packets pass without a helper
     Disable { name: String },
+    /// Have the configuration read again; what needs a restart of the daemon is said
+    Reload,
     /// Disable the helpers whose queue no daemon serves, so that connections pass without them: after a daemon was killed
     Disarm {
         /// Only those whose queue nobody holds for the next daemon: new connections break through them now
@@ -135,6 +137,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
         Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,
+        Command::Reload => out.write_all(control::reload(runtime_dir)?.as_bytes())?,
         Command::Disarm { unheld } => {
             let estate = if *unheld { Life::default() } else { ledger::estate() };
             disarm::run(Nfnl::open, queues::bound, &estate, &mut out)?;

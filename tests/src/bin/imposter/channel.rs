@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use cthelper_proto::ipc::{Answer, Ask, FromWorker, MAX_RECORD, PacketHeader, Ruling, ToWorker, Verdict, decode, encode, frames};
 use cthelper_proto::types::State;
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, send, sendmsg};
+use signal_hook::low_level::exit;
 
 /// fd 0.
 pub(crate) const PACKETS: i32 = 0;
@@ -33,7 +34,7 @@ pub(crate) fn next_packet() -> Received {
             _ => None,
         }));
     }
-    rest.pop_front().unwrap_or_else(|| std::process::exit(0))
+    rest.pop_front().unwrap_or_else(|| exit(0))
 }
 
 /// Any bytes on a channel.
@@ -65,7 +66,7 @@ pub(crate) fn ask(ask: &Ask) -> Answer {
     let mut record = vec![0; MAX_RECORD];
     let length = recv(ASKS, &mut record, MsgFlags::empty()).unwrap_or(0);
     if length == 0 {
-        std::process::exit(0);
+        exit(0);
     }
     decode(&record[..length]).unwrap().0
 }

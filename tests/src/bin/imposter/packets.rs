@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use cthelper_proto::ipc::{Answer, Ask, Edit, Expect, ExpectId, PacketHeader, Ruling, Source, Ticket, VERSION, encode};
 use cthelper_proto::types::State;
 
+use signal_hook::low_level::exit;
+
 use crate::channel::{ASKS, PACKETS, Received, ask, ask_only, forget_what_waits, next_packet, say, try_say_often, verdict};
 use crate::escape;
 use crate::start::manifest;
@@ -114,7 +116,7 @@ fn obey(header: &PacketHeader, order: &str) {
         "silence" => loop {
             let _ = next_packet();
         },
-        "exit" => std::process::exit(0),
+        "exit" => exit(0),
         "abort" => std::process::abort(),
         escape => escape::attempt(escape),
     }

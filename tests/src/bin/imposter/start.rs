@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use cthelper_policy::confine::seal_worker;
-use cthelper_proto::ipc::{Answer, Ask, Confined, Enforcement, Expect, Source, Ticket, VERSION};
+use cthelper_proto::ipc::{Answer, Ask, Confined, Enforcement, Expect, Namespaces, Source, Ticket, VERSION};
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Family, L4};
 
@@ -44,7 +44,11 @@ pub(crate) fn greet(mode: &str) {
         )),
         "ready-first" => ask_only(&Ask::Ready(Confined { landlock: Enforcement::Full { abi: 9 } })),
         "launched-again" => {
-            let launched = cthelper_proto::ipc::Launched { landlock: Enforcement::None, own_network: true };
+            let launched = cthelper_proto::ipc::Launched {
+                landlock: Enforcement::None,
+                own: Namespaces::default(),
+                write_xor_execute: true,
+            };
             ask_only(&Ask::Launched(launched));
         }
         "verdict-first" => say(PACKETS, &[2, 0, 0, 0]),
@@ -70,6 +74,9 @@ pub(crate) fn greet(mode: &str) {
     }
     let confined = seal_worker().unwrap();
     let Answer::Go = ask(&Ask::Ready(confined)) else { panic!("no go") };
+    if mode == "talkative" {
+        say(PACKETS, &[2, 0, 0, 0]);
+    }
 }
 
 /// Waits on its channel without a word. The launcher's filter allows no sleep.

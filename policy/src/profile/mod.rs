@@ -1,0 +1,179 @@
+//! What a role may do, as a table: every line holds its reason, and `cthelperctl policy ROLE` prints it.
+
+mod print;
+
+use caps::Capability;
+use cthelper_proto::ipc::Namespace;
+
+/// One role's table.
+#[derive(Debug)]
+pub struct Profile {
+    /// The role's name.
+    pub role: &'static str,
+    /// Allowed system calls; any other kills the process (SIGSYS). `None` = not filtered.
+    pub syscalls: Option<&'static [Allow]>,
+    /// Another role's calls that are allowed here as well.
+    pub includes: Option<&'static Profile>,
+    /// Files and folders it may open; landlock forbids any other. `None` = not restricted.
+    pub files: Option<&'static [Beneath]>,
+    /// Namespaces it gets for itself, where the host permits it; what it got is reported.
+    pub namespaces: &'static [Own],
+    /// Capabilities it keeps.
+    pub caps: &'static [Keep],
+    /// Resource limits, in the order they are set.
+    pub limits: &'static [Limit],
+}
+
+/// An allowed system call.
+#[derive(Clone, Copy, Debug)]
+pub struct Allow {
+    /// Its name in the kernel's tables; [`crate::syscall`] has the number. An architecture that lacks the call lacks the line.
+    pub name: &'static str,
+    /// Conditions, all of which must hold. Several lines for one call: one of them must hold.
+    pub when: &'static [Arg],
+    /// Why the role needs it.
+    pub reason: &'static str,
+    /// Not every machine uses it: it is there for another kernel, libc or architecture, as the reason says. Any other line that an
+    /// honest run does not use fails `tests/sandbox/rules.rs`.
+    pub elsewhere: bool,
+}
+
+/// A call with any arguments.
+pub(crate) const fn call(name: &'static str, reason: &'static str) -> Allow {
+    call_if(name, &[], reason)
+}
+
+/// A call under conditions.
+pub(crate) const fn call_if(name: &'static str, when: &'static [Arg], reason: &'static str) -> Allow {
+    Allow { name, when, reason, elsewhere: false }
+}
+
+impl Allow {
+    /// Marks a line that not every machine uses.
+    pub(crate) const fn elsewhere(self) -> Self {
+        Self { elsewhere: true, ..self }
+    }
+
+    /// Whether a call with these arguments is what this line allows.
+    pub fn permits(&self, args: [u64; 6]) -> bool {
+        self.when.iter().all(|arg| args.get(usize::from(arg.index)).is_some_and(|value| arg.holds(*value)))
+    }
+}
+
+/// A condition on an argument.
+#[derive(Clone, Copy, Debug)]
+pub struct Arg {
+    /// Which argument, from 0.
+    pub index: u8,
+    /// Bits that are compared.
+    pub mask: u32,
+    /// What they must be.
+    pub value: u32,
+}
+
+impl Arg {
+    /// Whether it holds of an argument. Its low 32 bits count.
+    #[expect(clippy::cast_possible_truncation, reason = "that is how the filter compares")]
+    pub fn holds(&self, value: u64) -> bool {
+        value as u32 & self.mask == self.value
+    }
+}
+
+/// A C `int` constant as the filter compares it.
+#[expect(clippy::cast_sign_loss, reason = "flags and small numbers: the bits are what is compared")]
+pub(crate) const fn int(value: libc::c_int) -> u32 {
+    value as u32
+}
+
+/// The argument must have this value. The low 32 bits are compared: what the kernel looks at in an `int`.
+pub(crate) const fn arg(index: u8, value: u32) -> Arg {
+    Arg { index, mask: u32::MAX, value }
+}
+
+/// The argument's bits under `mask` must be `value`.
+pub(crate) const fn bits(index: u8, mask: u32, value: u32) -> Arg {
+    Arg { index, mask, value }
+}
+
+/// A file, or a folder with what is beneath it.
+#[derive(Clone, Copy, Debug)]
+pub struct Beneath {
+    /// Which.
+    pub place: Place,
+    /// What may be done there.
+    pub reach: Reach,
+    /// Why the role needs it.
+    pub reason: &'static str,
+}
+
+/// Where a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Absolute path; one that does not exist is left out.
+    At(&'static str),
+    /// What the operator or the caller names: the path comes when the profile is applied; one that is not named is left out.
+    Named(&'static str),
+}
+
+/// What may be done with a file, or with all beneath a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Read files.
+    Read,
+    /// Read files and list folders.
+    List,
+    /// Read and execute files.
+    Execute,
+    /// Read, write, create, rename and remove files; list and create folders.
+    Change,
+}
+
+/// A namespace of its own.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
+    /// Which.
+    pub namespace: Namespace,
+    /// What that keeps away.
+    pub reason: &'static str,
+}
+
+/// A capability that is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// Which.
+    pub cap: Capability,
+    /// What it is needed for.
+    pub reason: &'static str,
+}
+
+/// A resource limit, soft and hard.
+#[derive(Clone, Copy, Debug)]
+pub struct Limit {
+    /// Which.
+    pub resource: nix::sys::resource::Resource,
+    /// In the resource's own unit (bytes or a count).
+    pub value: u64,
+    /// Why this number.
+    pub reason: &'static str,
+}
+
+/// Mebibytes as bytes.
+pub(crate) const fn mib(count: u64) -> u64 {
+    count * 1024 * 1024
+}
+
+impl Profile {
+    /// All allowed calls: its own, then the included role's.
+    pub fn all_syscalls(&self) -> impl Iterator<Item = &'static Allow> {
+        let included = self.includes.and_then(|profile| profile.syscalls);
+        self.syscalls.into_iter().chain(included).flatten()
+    }
+
+    /// The capabilities it keeps.
+    pub fn kept(&self) -> impl Iterator<Item = Capability> {
+        self.caps.iter().map(|keep| keep.cap)
+    }
+}
+
+#[cfg(test)]
+mod tests;
