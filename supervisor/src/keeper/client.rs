@@ -50,6 +50,12 @@ impl Keeper {
         Ok(Self { connection, path })
     }
 
+    /// One at the other end of a connection.
+    #[cfg(test)]
+    pub(super) fn over(connection: OwnedFd) -> Self {
+        Self { connection, path: PathBuf::new() }
+    }
+
     /// Has the warden start one on this listening socket, and asks the kernel whether it is confined. Waits for it, for a bounded time.
     ///
     /// # Errors

@@ -50,3 +50,6 @@ impl KeeperRecipe {
         command
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -166,12 +166,12 @@ impl<L: AsFd> Keeper<L> {
 
     fn hold(&mut self, order: &Record, mut descriptors: Vec<OwnedFd>) -> Record {
         let refused = |why: &str| Record::new(Word::Refused, order.queue, why);
-        let (Some(socket), true) = (descriptors.pop(), descriptors.is_empty()) else { return refused("not one socket") };
+        let (Some(socket), true) = (descriptors.pop(), descriptors.is_empty()) else { return refused("not one fd") };
         if order.text.is_empty() {
             return refused("no name");
         }
         if !is_netfilter(socket.as_fd()) {
-            return refused("no queue socket");
+            return refused("no queue");
         }
         self.held.retain(|held| held.queue != order.queue);
         if self.held.len() >= KEEPER_SOCKETS {
