@@ -41,7 +41,11 @@ pub const KEEPER: Profile = Profile {
             value: 96,
             reason: "64 queue sockets, 8 connections, the four it is born with, and room for one more message",
         },
-        Limit { resource: Resource::RLIMIT_AS, value: mib(64), reason: "its memory, taken before it seals itself, and its program" },
+        Limit {
+            resource: Resource::RLIMIT_AS,
+            value: mib(64),
+            reason: "its memory, taken before it seals itself, and its program",
+        },
         Limit { resource: Resource::RLIMIT_CORE, value: 0, reason: "nothing of it is worth a file" },
         Limit { resource: Resource::RLIMIT_MEMLOCK, value: 0, reason: "nothing to lock" },
         Limit { resource: Resource::RLIMIT_MSGQUEUE, value: 0, reason: "nothing to queue" },

@@ -57,7 +57,8 @@ pub fn of(event: &Event) -> Entry<'_> {
             plain("stopped", "fdd15a5b8d10438392ab4cd73f7f1226", Info, None, message)
         }
         Event::Adopted { helper, queue, waiting } => {
-            let message = format!("helper {helper}: queue {queue} of an earlier life is served again; {waiting} packets waited in it");
+            let message =
+                format!("helper {helper}: queue {queue} of an earlier life is served again; {waiting} packets waited in it");
             plain("adopted", "49129abdd115421890546e1ee5419147", Warning, Some(helper), message)
         }
         Event::WorkerStarted { helper, pid, generation, landlock, .. } => {

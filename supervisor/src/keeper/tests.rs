@@ -89,7 +89,8 @@ fn what_one_life_leaves_the_next_gets() {
     drop((first, ftp, sip));
     let second = stage.client();
     let (kept, listening) = second.take().unwrap();
-    let found: Vec<_> = kept.iter().map(|kept| (kept.helper.as_str(), kept.queue, port_id(kept.socket.as_fd()).unwrap())).collect();
+    let found: Vec<_> =
+        kept.iter().map(|kept| (kept.helper.as_str(), kept.queue, port_id(kept.socket.as_fd()).unwrap())).collect();
     assert_eq!(found, [("ftp", 6200, ports[0]), ("sip", 6201, ports[1])]);
     // The kernel of this machine has no such queues bound to them: what is kept is not believed.
     assert!(kept.into_iter().all(|kept| kept.recognise().is_err()));

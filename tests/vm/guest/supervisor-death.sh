@@ -20,13 +20,14 @@ verdict() {
     if "$@"; then result ours-death "$name" ''; else result ours-death "$name" "no: $*"; fi
 }
 
-death_sessions() {   # starts one for each family and mode; their files are DEATH/why.*
+# death_sessions REPEATS: starts one for each family and mode; their files are DEATH/why.*
+death_sessions() {
     local family mode
     rm -rf $DEATH; mkdir -p $DEATH
     SESSIONS=()
     for family in 4 6; do
         for mode in passive active; do
-            ip netns exec client "$REPO/tests/vm/guest/death-session.py" "$(topology_target snat $family)" $mode $DEATH \
+            ip netns exec client "$REPO/tests/vm/guest/death-session.py" "$(topology_target snat $family)" $mode $DEATH $1 \
                 >$DEATH/why.ipv$family-$mode 2>>"$VM_OUT/transfers.log" &
             SESSIONS+=("$!:ipv$family-$mode")
         done
@@ -66,14 +67,20 @@ kill_supervisor() {
     wait_for 5 _gone "$pid"
 }
 
-# Sessions across the death of the supervisor; with `load`, downloads in the background.
-death_and_return() {   # LABEL [load]
+# Sessions across the death of the supervisor. `load`: with downloads in the background. `stuck`: with these, and packets that the
+# supervisor has read and its worker does not answer, and packets that it has not read.
+death_and_return() {   # LABEL [load|stuck]
     local before port line
     LOAD=()
     before=$(adopted)
-    death_sessions
+    death_sessions 1
     wait_for 60 said_or_over ready
-    [ "${2:-}" = load ] && death_load && sleep 2
+    [ -n "${2:-}" ] && death_load && sleep 2
+    if [ "${2:-}" = stuck ]; then
+        kill -STOP "$(ours_worker)"; sleep 0.4
+        kill -STOP "$(supervisor_pid)"; sleep 1.5
+        verdict "$1-packets-are-stuck" [ "$(queue_column 3)" -gt 3 ]
+    fi
     port=$(queue_column 2)
     kill_supervisor
     wait $SOURCE_PID 2>/dev/null
@@ -89,7 +96,7 @@ death_and_return() {   # LABEL [load]
     : >$DEATH/back
     verdict "$1-same-socket" [ "$(queue_column 2)" = "$port" ]
     verdict "$1-adopted" [ "$(adopted)" = $((before + 1)) ]
-    [ "${2:-}" = load ] && { rm -f $DEATH/moved; wait_for 40 eval '[ "$(sort -u $DEATH/moved 2>/dev/null | wc -l)" = 2 ]'; verdict "$1-load-goes-on" [ $? = 0 ]; }
+    [ -n "${2:-}" ] && { rm -f $DEATH/moved; wait_for 40 eval '[ "$(sort -u $DEATH/moved 2>/dev/null | wc -l)" = 2 ]'; verdict "$1-load-goes-on" [ $? = 0 ]; }
     death_sessions_end "$1"
     : >$DEATH/quiet
     [ ${#LOAD[@]} -eq 0 ] || wait "${LOAD[@]}"
@@ -159,11 +166,12 @@ source_halt() { kill -TERM $SOURCE_PID; wait_for 8 _gone $SOURCE_PID; wait $SOUR
 death_as_service() {
     local before port
     before=$(adopted)
+    # The store alone makes no queue pass what nobody reads: a connection waits for the successor.
     "$REPO/tests/vm/guest/fd-store.py" /run/fd-store.sock "$BIN/cthelperd" run --helper ftp --runtime-dir $CTHELPERD_RUN \
         --audit-log "$VM_OUT/audit.jsonl" >>"$VM_OUT/fd-store.log" 2>&1 &
     SOURCE_PID=$!
     wait_for 15 ours_serving; verdict service-start [ $? = 0 ]
-    death_sessions
+    death_sessions 4
     wait_for 60 said_or_over ready
     port=$(queue_column 2)
     kill -KILL "$(supervisor_pid)" "$(keeper_pid)"
@@ -185,7 +193,7 @@ extra_death() {
     verdict keeper-confined eval '[ "$(awk "/^(Uid|CapPrm|CapBnd|NoNewPrivs|Seccomp):/ { print \$2 }" /proc/$(keeper_pid)/status | tr "\n" " ")" \
         = "60642 0000000000000000 0000000000000000 1 2 " ]'
     death_and_return load load
-    death_and_return again
+    death_and_return stuck stuck
     death_of_keeper
     death_of_both
     death_without_return
