@@ -17,8 +17,9 @@ use cthelper_supervisor::warden::Hiring;
 use cthelper_tests::binaries::{binary, scratch};
 use cthelper_tests::calls::{Trace, filtered, idle, unused};
 use cthelper_tests::eventually;
+use nix::sys::signal::Signal;
 use nix::sys::socket::{getsockopt, sockopt};
-use nix::unistd::geteuid;
+use nix::unistd::{Pid, geteuid};
 
 fn identity() -> Identity {
     Identity::find(Daemon::USER, Daemon::USER).unwrap()
@@ -95,6 +96,29 @@ fn it_does_not_linger_with_nothing_to_hold() {
     panic!("it is still there");
 }
 
+/// The kernel ends a poll that is stopped, as all are when a machine goes to sleep, and has it called again under another name.
+#[test]
+fn it_can_be_stopped_and_goes_on() {
+    if !geteuid().is_root() {
+        return println!("skipped: signals across identities need root");
+    }
+    let folder = scratch("stopped-keeper");
+    let (keeper, pid) = hired(&folder);
+    let stopped = || status(pid).is_some_and(|status| status.contains("State:\tT"));
+    for _ in 0..3 {
+        signal(pid, Signal::SIGSTOP);
+        eventually("it is stopped", || stopped().then_some(()));
+        signal(pid, Signal::SIGCONT);
+        eventually("it goes on", || (!stopped()).then_some(()));
+        assert_eq!(keeper.take().unwrap().0.len(), 0);
+    }
+    keeper.bye();
+}
+
+fn signal(pid: u32, signal: Signal) {
+    nix::sys::signal::kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+}
+
 /// A listener and a traced keeper on it.
 fn traced(trace: &Trace, folder: &Path) -> std::process::Child {
     let Identity { uid, gid, .. } = identity();
@@ -138,7 +162,7 @@ fn a_keeper_that_is_killed_is_noticed() {
     let folder = scratch("killed-keeper");
     let (keeper, pid) = hired(&folder);
     if geteuid().is_root() {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.try_into().unwrap()), nix::sys::signal::Signal::SIGKILL).unwrap();
+        signal(pid, Signal::SIGKILL);
         eventually("hang-up", || (keeper.heed() == Err(Gone)).then_some(()));
     } else {
         keeper.bye();

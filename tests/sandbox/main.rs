@@ -8,3 +8,4 @@ mod keeper;
 mod orders;
 mod rules;
 mod starts;
+mod witness;

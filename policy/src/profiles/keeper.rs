@@ -19,6 +19,7 @@ pub const KEEPER: Profile = Profile {
     syscalls: Some(&[
         call("poll", "wait for the supervisor, or for its end").elsewhere(),
         call("ppoll", "as poll, where there is none").elsewhere(),
+        call("restart_syscall", "poll goes on after SIGSTOP and SIGCONT, and when the machine has slept").elsewhere(),
         call_if("accept4", &[arg(3, int(SOCK_CLOEXEC))], "a supervisor connects"),
         call("recvmsg", "an order, with the socket it is about"),
         call("sendmsg", "the answer; for a successor the sockets"),

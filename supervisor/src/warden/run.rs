@@ -157,14 +157,19 @@ impl Warden {
             if stirred.supervisor_gone {
                 return Ok(());
             }
+            while let Ok(Some(_)) = ends.read_signal() {}
+            self.attend_children();
             for post in stirred.posts {
                 self.obey(post);
             }
-            while let Ok(Some(_)) = ends.read_signal() {}
-            while let Some((Name { post, generation }, end)) = self.children.ended() {
-                if let Some(desk) = self.posts.get_mut(post) {
-                    desk.tell(News::Ended { generation, end });
-                }
+        }
+    }
+
+    /// Children that stand still go on, and those that ended are told of.
+    fn attend_children(&mut self) {
+        while let Some((Name { post, generation }, end)) = self.children.next_end() {
+            if let Some(desk) = self.posts.get_mut(post) {
+                desk.tell(News::Ended { generation, end });
             }
         }
     }
@@ -215,10 +220,7 @@ impl Warden {
             if full { Err(format!("{CHILDREN} processes of this post have not ended")) } else { desk.trade.start(beside) };
         match started {
             Ok(child) => {
-                match desk.trade {
-                    Trade::Workers(_) => self.children.born(child.id(), name),
-                    Trade::Keepers(_) => self.children.born_to_last(child.id(), name),
-                }
+                self.children.born(child.id(), name, matches!(desk.trade, Trade::Keepers(_)));
                 desk.tell(News::Spawned { generation, pid: child.id() });
             }
             Err(reason) => desk.tell(News::Failed { generation, reason }),
