@@ -3,6 +3,7 @@
 # sources. Lines go to stdout and VM_OUT/results; ../run counts them.
 . "$REPO/tests/vm/guest/ftp-matrix.sh"
 . "$REPO/tests/vm/guest/ftp-extra.sh"
+. "$REPO/tests/vm/guest/supervisor-death.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -26,6 +27,7 @@ for source in "$@"; do
         extra_operate
         extra_end
         extra_unclean
+        extra_death
     else
         source_stop
     fi
