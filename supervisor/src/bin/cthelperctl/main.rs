@@ -14,6 +14,8 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use cthelper_proto::ctl::Request;
+use cthelper_supervisor::keeper::estate::dissolve;
+use cthelper_supervisor::keeper::ledger::{self, Life};
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 
 use exit::{Exit, Failure};
@@ -59,10 +61,14 @@ enum Command {
     Disable { name: String },
     /// Have the configuration read again; what needs a restart of the daemon is said
     Reload,
-    /// Disable the helpers whose queue nobody serves, so that connections pass without them: after a daemon was killed
-    Disarm,
     /// How workers ended: list them, show one, take out the packet it died on
     Crashes(crashes::Wanted),
+    /// Disable the helpers whose queue no daemon serves, so that connections pass without them: after a daemon was killed
+    Disarm {
+        /// Only those whose queue nobody holds for the next daemon: new connections break through them now
+        #[arg(long)]
+        unheld: bool,
+    },
     /// What is missing, and what to do; exit status 1 if anything fails
     Doctor(doctor::Wanted),
     /// Print rules that attach helpers to connections
@@ -135,7 +141,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
         Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,
         Command::Reload => out.write_all(control::reload(runtime_dir)?.as_bytes())?,
-        Command::Disarm => disarm::run(Nfnl::open, queues::bound, &mut out)?,
+        Command::Disarm { unheld } => {
+            let estate = if *unheld { Life::default() } else { ledger::estate() };
+            disarm::run(Nfnl::open, queues::bound, &estate, &mut out)?;
+            dissolve(&estate);
+        }
         Command::Crashes(wanted) => crashes::run(wanted, runtime_dir, &mut out)?,
         Command::Doctor(wanted) => {
             let healthy = doctor::run(wanted, runtime_dir, &mut out)?;
