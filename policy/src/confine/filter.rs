@@ -15,17 +15,17 @@ use crate::syscall::number;
 /// Applies the profile's filter to this thread and its children to come; it cannot be taken off again.
 pub(super) fn apply(profile: &Profile) -> Result<(), ConfineError> {
     let arch = TargetArch::try_from(ARCH).doing("find a system call filter for this architecture")?;
-    let program = compile(profile, arch).doing("compile the system call filter")?;
+    let program = compile(profile, arch, std::process::id()).doing("compile the system call filter")?;
     seccompiler::apply_filter(&program).doing("apply the system call filter")
 }
 
-/// The filter's program: an allow-list for one architecture; anything else ends the process with SIGSYS.
-fn compile(profile: &Profile, arch: TargetArch) -> Result<BpfProgram, BackendError> {
+/// The filter's program: an allow-list for one architecture and the process `pid`; anything else ends the process with SIGSYS.
+fn compile(profile: &Profile, arch: TargetArch, pid: u32) -> Result<BpfProgram, BackendError> {
     let mut rules: BTreeMap<i64, Option<Vec<SeccompRule>>> = BTreeMap::new();
     for allow in profile.all_syscalls() {
         let Some(nr) = number(allow.name, arch) else { continue };
         let entry = rules.entry(nr).or_insert_with(|| Some(Vec::new()));
-        match (rule(allow)?, entry) {
+        match (rule(allow, pid)?, entry) {
             (Some(rule), Some(alternatives)) => alternatives.push(rule),
             (None, entry) => *entry = None,
             (Some(_), None) => {}
@@ -37,20 +37,21 @@ fn compile(profile: &Profile, arch: TargetArch) -> Result<BpfProgram, BackendErr
 }
 
 /// The conditions of a line; `None` = it has none.
-fn rule(allow: &Allow) -> Result<Option<SeccompRule>, BackendError> {
+fn rule(allow: &Allow, pid: u32) -> Result<Option<SeccompRule>, BackendError> {
     if allow.when.is_empty() {
         return Ok(None);
     }
-    let conditions: Result<Vec<_>, _> = allow.when.iter().map(condition).collect();
+    let conditions: Result<Vec<_>, _> = allow.when.iter().map(|arg| condition(arg, pid)).collect();
     SeccompRule::new(conditions?).map(Some)
 }
 
-fn condition(arg: &Arg) -> Result<SeccompCondition, BackendError> {
-    let operator = match arg.mask {
+fn condition(arg: &Arg, pid: u32) -> Result<SeccompCondition, BackendError> {
+    let (mask, value) = arg.bits(pid);
+    let operator = match mask {
         u32::MAX => SeccompCmpOp::Eq,
         mask => SeccompCmpOp::MaskedEq(u64::from(mask)),
     };
-    SeccompCondition::new(arg.index, SeccompCmpArgLen::Dword, operator, u64::from(arg.value))
+    SeccompCondition::new(arg.index, SeccompCmpArgLen::Dword, operator, u64::from(value))
 }
 
 #[cfg(test)]

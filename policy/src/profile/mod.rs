@@ -54,9 +54,9 @@ impl Allow {
         Self { elsewhere: true, ..self }
     }
 
-    /// Whether a call with these arguments is what this line allows.
-    pub fn permits(&self, args: [u64; 6]) -> bool {
-        self.when.iter().all(|arg| args.get(usize::from(arg.index)).is_some_and(|value| arg.holds(*value)))
+    /// Whether a call with these arguments by the process `pid` is what this line allows.
+    pub fn permits(&self, args: [u64; 6], pid: u32) -> bool {
+        self.when.iter().all(|arg| args.get(usize::from(arg.index)).is_some_and(|value| arg.holds(*value, pid)))
     }
 }
 
@@ -65,17 +65,38 @@ impl Allow {
 pub struct Arg {
     /// Which argument, from 0.
     pub index: u8,
-    /// Bits that are compared.
-    pub mask: u32,
-    /// What they must be.
-    pub value: u32,
+    /// What must hold of its low 32 bits.
+    pub wanted: Wanted,
+}
+
+/// What must hold of an argument.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted {
+    /// The bits under a mask.
+    Bits {
+        /// Bits that are compared.
+        mask: u32,
+        /// What they must be.
+        value: u32,
+    },
+    /// The number of the process that the filter is for.
+    OwnPid,
 }
 
 impl Arg {
-    /// Whether it holds of an argument. Its low 32 bits count.
+    /// Mask and value, for the process `pid`.
+    pub(crate) fn bits(&self, pid: u32) -> (u32, u32) {
+        match self.wanted {
+            Wanted::Bits { mask, value } => (mask, value),
+            Wanted::OwnPid => (u32::MAX, pid),
+        }
+    }
+
+    /// Whether it holds of an argument in the process `pid`.
     #[expect(clippy::cast_possible_truncation, reason = "that is how the filter compares")]
-    pub fn holds(&self, value: u64) -> bool {
-        value as u32 & self.mask == self.value
+    pub fn holds(&self, value: u64, pid: u32) -> bool {
+        let (mask, wanted) = self.bits(pid);
+        value as u32 & mask == wanted
     }
 }
 
@@ -87,12 +108,17 @@ pub(crate) const fn int(value: libc::c_int) -> u32 {
 
 /// The argument must have this value. The low 32 bits are compared: what the kernel looks at in an `int`.
 pub(crate) const fn arg(index: u8, value: u32) -> Arg {
-    Arg { index, mask: u32::MAX, value }
+    bits(index, u32::MAX, value)
 }
 
 /// The argument's bits under `mask` must be `value`.
 pub(crate) const fn bits(index: u8, mask: u32, value: u32) -> Arg {
-    Arg { index, mask, value }
+    Arg { index, wanted: Wanted::Bits { mask, value } }
+}
+
+/// The argument must be the process's own number.
+pub(crate) const fn own_pid(index: u8) -> Arg {
+    Arg { index, wanted: Wanted::OwnPid }
 }
 
 /// A file, or a folder with what is beneath it.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::{Allow, Arg, Beneath, Place, Profile, Reach};
+use super::{Allow, Arg, Beneath, Place, Profile, Reach, Wanted};
 
 impl fmt::Display for Arg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mask {
-            u32::MAX => write!(f, "arg{} == {}", self.index, self.value),
-            mask => write!(f, "arg{} & {mask:#x} == {:#x}", self.index, self.value),
+        match self.wanted {
+            Wanted::Bits { mask: u32::MAX, value } => write!(f, "arg{} == {value}", self.index),
+            Wanted::Bits { mask, value } => write!(f, "arg{} & {mask:#x} == {value:#x}", self.index),
+            Wanted::OwnPid => write!(f, "arg{} is itself", self.index),
         }
     }
 }
