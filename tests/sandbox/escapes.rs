@@ -222,7 +222,8 @@ fn order(attempt: &str, aim: Aim, sibling: u32) -> String {
     }
 }
 
-fn row(attempt: &str, aim: Aim, end: End, record: &str) {
+/// One line of the printed table.
+fn row(attempt: &str, aim: Aim, end: End, record: &str) -> String {
     let end = match end {
         Killed => "killed".to_owned(),
         Dies(signal) => format!("dies: {signal}"),
@@ -231,14 +232,14 @@ fn row(attempt: &str, aim: Aim, end: End, record: &str) {
         Bounded => "bounded".to_owned(),
     };
     let aim = if aim == Aim::Nobody { String::new() } else { format!(" at {aim:?}").to_lowercase() };
-    println!("  {:<30} {end:<42} {record}", format!("{attempt}{aim}"));
+    format!("  {:<30} {end:<42} {record}", format!("{attempt}{aim}"))
 }
 
 #[test]
 fn each_attempt_before_the_seal_gets_nowhere() {
     let sibling = Play::imposter("honest").start();
     let pid = sibling.serves();
-    println!("before the seal:");
+    let mut table = vec!["before the seal:".to_owned()];
     for (attempt, aim, wanted) in ATTEMPTS {
         let order = order(attempt, *aim, pid);
         let Ended::NotStarted(reason) = Play::imposter(&format!("early {order}")).open().ends() else {
@@ -247,8 +248,9 @@ fn each_attempt_before_the_seal_gets_nowhere() {
         let told = reason.strip_prefix("the first worker ").and_then(|reason| reason.split_once(": ")).unwrap();
         let end = outcome(&order, told.0, told.1).unwrap();
         assert!(is(end, *wanted), "{order}: {end:?}, not {wanted:?}: {reason}");
-        row(attempt, *aim, *wanted, &format!("refused to start: {}", reason.escape_debug()));
+        table.push(row(attempt, *aim, *wanted, &format!("refused to start: {}", reason.escape_debug())));
     }
+    println!("{}", table.join("\n"));
     assert_eq!(sibling.serves(), pid, "the sibling has noticed nothing");
     assert!(matches!(sibling.stop(), Ended::Orderly));
     assert!(!std::path::Path::new("/tmp/cthelper-escape").exists());
@@ -260,7 +262,7 @@ fn each_attempt_after_the_seal_ends_its_worker_and_the_connection_goes_on() {
     let pid = sibling.serves();
     let stage = Play::imposter("honest").bears(1000).deadline(Duration::from_secs(2)).start();
     let mut calm = Control::over(Net::Plain4, 0);
-    println!("after the seal:");
+    let mut table = vec!["after the seal:".to_owned()];
     for (n, (attempt, aim, _)) in (1..).zip(ATTEMPTS) {
         let order = order(attempt, *aim, pid);
         let mut flow = Control::over(Net::Plain4, n);
@@ -271,9 +273,10 @@ fn each_attempt_after_the_seal_ends_its_worker_and_the_connection_goes_on() {
         assert!(is(end, wanted), "{order}: {end:?}, not {wanted:?}: {crash:?}");
         assert_eq!(crash.in_flight, 1, "{order}");
         let call = crash.fault.and_then(|fault| fault.syscall).map_or_else(String::new, |call| format!(" {}", call.name));
-        row(attempt, *aim, wanted, &format!("{event}: {}{call}, {}", crash.cause, crash.decision));
+        table.push(row(attempt, *aim, wanted, &format!("{event}: {}{call}, {}", crash.cause, crash.decision)));
         assert!(!stage.kernel.carries(calm.client("hello")).is_as_it_came(), "{order}: the next worker serves");
     }
+    println!("{}", table.join("\n"));
     assert_eq!(sibling.serves(), pid, "the sibling has noticed nothing");
     assert!(matches!(sibling.stop(), Ended::Orderly));
     assert!(!std::path::Path::new("/tmp/cthelper-escape").exists());
