@@ -186,6 +186,12 @@ impl Judge {
         Self { limits: Limits::new(rules.rate), rules }
     }
 
+    /// From now on it judges by these rules; what flows have used up stays used up.
+    pub fn obey(&mut self, rules: Rules) {
+        self.limits.change(rules.rate);
+        self.rules = rules;
+    }
+
     /// The rules it judges by.
     pub fn rules(&self) -> &Rules {
         &self.rules

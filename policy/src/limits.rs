@@ -72,6 +72,11 @@ impl Limits {
         Self { rate, young: HashMap::new(), old: HashMap::new() }
     }
 
+    /// Another rate; what a flow has in its account stays, up to the new burst.
+    pub fn change(&mut self, rate: Rate) {
+        self.rate = rate;
+    }
+
     /// Takes one of the flow's tokens; false when it has none left.
     pub fn take(&mut self, flow: FlowId, now: Instant) -> bool {
         let rate = self.rate;

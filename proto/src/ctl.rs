@@ -18,6 +18,8 @@ pub enum Request {
     Enable { helper: String },
     /// DISABLED in the kernel: packets pass without it.
     Disable { helper: String },
+    /// Read the configuration again.
+    Reload,
 }
 
 /// The answer.
@@ -29,6 +31,8 @@ pub enum Reply {
     Status(Status),
     /// Done.
     Done,
+    /// To `Reload`: what is in force now, and what waits for the next start; a line each.
+    Reloaded { applied: Vec<String>, waiting: Vec<String> },
     /// Not done, and why.
     Failed { reason: String },
 }

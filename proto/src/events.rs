@@ -44,10 +44,10 @@ pub enum Event {
     WorkerRefused { helper: String, pid: u32, reason: String },
     /// Policy or kernel refused an expectation or an edit; the packet passed.
     ExpectationRefused { helper: String, rule: String, master: Master, dst: Option<IpAddr>, dport: Option<u16> },
+    /// A flow ended so many workers that it is left alone: it passes without the helper from now on.
+    FlowQuarantined { helper: String, master: Master },
     /// The helper is DISABLED in the kernel: packets pass without it.
     CircuitOpened { helper: String, reason: String },
-    /// The flow's packets end workers: for a while they pass without the helper.
-    FlowQuarantined { helper: String, flow: Master },
     /// The helper is enabled again.
     CircuitClosed { helper: String },
 }
@@ -172,6 +172,17 @@ impl From<&crate::types::Tuple> for Master {
     }
 }
 
+/// The death a packet from the quarantine is evidence of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Repeats {
+    /// Its id.
+    pub crash: String,
+    /// How that worker ended, in words.
+    pub cause: String,
+    /// Whether it ended in the same way now.
+    pub same: bool,
+}
+
 /// One line of `replay --json`.
 #[expect(missing_docs, reason = "the field names are the contract; those that need a word have one")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -195,6 +206,19 @@ pub enum Replay {
     },
     /// One that policy refused.
     Refused { helper: String, rule: String, master: Master, packet: u64 },
+    /// A worker ended.
+    Crash {
+        helper: String,
+        cause: String,
+        exit: Exit,
+        fault: Option<Fault>,
+        panic: Option<Panic>,
+        /// The death that this one repeats, if the packet is from the quarantine.
+        repeats: Option<Repeats>,
+        packet: u64,
+    },
+    /// The worker lives: the packet from the quarantine did not end it this time.
+    Survived { helper: String, repeats: Repeats, packet: u64 },
     /// A fragment, which this tool does not put together.
     Fragment { packet: u64 },
     /// The last line.

@@ -25,8 +25,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
 
-use crate::audit::Audit;
-use crate::control::{self, Over};
+use crate::audit::{Audit, Places};
+use crate::configuration::Source;
+use crate::control::{self, Governor, Over};
 use crate::kernel::Fault;
 use crate::kernel::netfilter::socket::Nfnl;
 use crate::kernel::netfilter::{Netfilter, registry};
@@ -43,10 +44,12 @@ const LOCK: &str = "/run/cthelperd.lock";
 pub struct Options {
     /// The configuration, read and checked.
     pub config: Config,
+    /// Where it is read again.
+    pub source: Source,
     /// Holds `control.sock`.
     pub runtime_dir: PathBuf,
-    /// JSON lines go here, if anywhere.
-    pub audit_log: Option<PathBuf>,
+    /// Where audit events go.
+    pub audit: Places,
     /// Packets in hand of dead workers go here, if anywhere.
     pub quarantine_dir: Option<PathBuf>,
 }
@@ -89,11 +92,11 @@ fn system(doing: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Failure {
 /// Runs until stopped; `Ok` after an orderly stop.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let _lock = lock(&options.runtime_dir)?;
-    folder(&options.runtime_dir)?;
+    folder(&options.runtime_dir, 0o755)?;
     let socket =
         control::bind(&options.runtime_dir).map_err(system(format!("bind {}/control.sock", options.runtime_dir.display())))?;
     if let Some(dir) = &options.quarantine_dir {
-        folder(dir)?;
+        let _ = folder(dir, 0o700); // where it cannot be had, the quarantine says so, and serving goes on
     }
     let identity = Identity::find(&options.config.daemon.user, &options.config.daemon.group)
         .map_err(|bad| Failure::Unavailable(bad.to_string()))?;
@@ -110,7 +113,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     let _warden = hiring.seal().map_err(system("seal the warden"))?;
     cthelper_policy::confine::supervisor().map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
-    let (audit, writer) = Audit::open(options.audit_log.as_deref()).map_err(system("open the audit log"))?;
+    let (audit, writer) = Audit::open(&options.audit).map_err(system("begin the audit"))?;
     let served = serve(setups, socket, &audit, options);
     let _ = fs::remove_file(options.runtime_dir.join("control.sock"));
     audit.write(Event::Stopped);
@@ -129,9 +132,9 @@ fn serve(
     let signals = runtime.block_on(async { control::Signals::listen() }).map_err(system("listen for signals"))?;
     let (over, ends) = mpsc::unbounded_channel();
     let mut lanes: Vec<Running> = Vec::new();
+    let quarantine = Quarantine::new(options.quarantine_dir.clone());
     for (setup, post) in setups {
-        let quarantine = Quarantine::new(options.quarantine_dir.clone());
-        match Running::start(setup, post, audit.clone(), quarantine, over.clone()) {
+        match Running::start(setup, post, audit.clone(), quarantine.clone(), over.clone()) {
             Ok(lane) => lanes.push(lane),
             Err(failure) => {
                 lanes.into_iter().for_each(Running::stop);
@@ -142,7 +145,8 @@ fn serve(
     drop(over);
     audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
-    let ends = runtime.block_on(control::serve(socket, signals, handles, ends)).map_err(system("serve control.sock"))?;
+    let governor = Governor::new(handles, options.source.clone(), options.config.clone());
+    let ends = runtime.block_on(control::serve(socket, signals, governor, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
     }
@@ -250,7 +254,7 @@ fn lock(runtime_dir: &Path) -> Result<Flock<fs::File>, Failure> {
     }
 }
 
-fn folder(path: &Path) -> Result<(), Failure> {
+fn folder(path: &Path, mode: u32) -> Result<(), Failure> {
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true).mode(0o755).create(path).map_err(system(format!("create {}", path.display())))
+    builder.recursive(true).mode(mode).create(path).map_err(system(format!("create {}", path.display())))
 }

@@ -7,6 +7,7 @@ use cthelper_proto::ctl::LaneState;
 use cthelper_supervisor::lane::Ended;
 use cthelper_tests::binaries::{binary, scratch};
 use cthelper_tests::control::{Control, Net};
+use cthelper_tests::eventually;
 use cthelper_tests::fake_kernel::Released;
 use cthelper_tests::stage::{Play, ends};
 use nix::sys::signal::Signal;
@@ -127,5 +128,22 @@ fn after_bad_workers_a_good_one_serves_again() {
     director.next("honest");
     stage.serves_after(pid);
     assert!(!stage.kernel.carries(flow.client("hello")).is_as_it_came());
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
+#[test]
+fn a_spare_that_speaks_without_a_packet_ends_by_name_and_the_serving_one_goes_on() {
+    let director = Director::new("talkative");
+    let stage = director.play(1000).spares(1).start();
+    let spare = || stage.status().workers.iter().find(|worker| worker.spare).map(|worker| worker.pid);
+    let honest = eventually("a spare", spare);
+    let serving = stage.serves();
+    director.next("talkative");
+    stage.signal(honest, Signal::SIGKILL);
+    let said = "out of turn: a verdict of one that has no packet";
+    stage.audits("the end", |_| ends(&stage.audited()).iter().any(|end| end == said).then_some(()));
+    let mut flow = Control::over(Net::Plain4, 1);
+    assert!(!stage.kernel.carries(flow.client("hello")).is_as_it_came());
+    assert_eq!(stage.serves(), serving);
     assert!(matches!(stage.stop(), Ended::Orderly));
 }

@@ -5,6 +5,7 @@
 mod chaos;
 mod crashes;
 mod journey;
+mod staff;
 
 use std::time::Duration;
 

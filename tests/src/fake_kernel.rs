@@ -302,6 +302,11 @@ impl Kernel for FakeKernel {
         Ok(())
     }
 
+    fn update(&mut self, manifest: &Manifest, _enabled: bool, _queue_length: u32) -> Result<(), Fault> {
+        self.shared.lock().manifest = Some(manifest.clone());
+        Ok(())
+    }
+
     fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
         Some(self.shared.readable.as_fd())
     }

@@ -2,15 +2,15 @@
 
 use std::cell::RefCell;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cthelper_policy::config::{Daemon, HelperConfig};
 use cthelper_policy::restart::Backoff;
 use cthelper_proto::ctl::{HelperStatus, LaneState};
-use cthelper_proto::events::{Event, Record};
-use cthelper_supervisor::audit::Audit;
+use cthelper_proto::events::Event;
+use cthelper_supervisor::audit::{Audit, Records};
 use cthelper_supervisor::lane::{Command, Ended, Handle, Lane, Setup};
 use cthelper_supervisor::quarantine::Quarantine;
 use cthelper_supervisor::spawn::{Identity, Recipe};
@@ -114,7 +114,7 @@ pub struct Stage {
     /// Its kernel.
     pub kernel: Script,
     handle: Handle,
-    records: Receiver<Record>,
+    records: Records,
     seen: RefCell<Vec<Event>>,
     thread: JoinHandle<Ended>,
     _warden: Warden,

@@ -102,6 +102,11 @@ pub fn configure(out: &mut Vec<u8>, seq: u32, queue: u16, config: &Config) {
     });
 }
 
+/// Another length for a bound queue that is in use. Not acknowledged, because packets come on the same socket; a refusal is.
+pub fn set_length(out: &mut Vec<u8>, seq: u32, queue: u16, max_len: u32) {
+    request(out, subsystem::QUEUE, op::QUEUE_CONFIG, 0, seq, 0, queue, |w| w.be32(NFQA_CFG_QUEUE_MAXLEN, max_len));
+}
+
 /// A queued packet. It waits in the kernel until its verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet<'a> {

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use cthelper_policy::config::{Config, ConfigError};
+use cthelper_policy::config::Config;
+use cthelper_supervisor::audit::{Places, journal};
 use cthelper_supervisor::boot::{self, Failure};
+use cthelper_supervisor::configuration::Source;
 use cthelper_supervisor::replay;
 use cthelper_supervisor::spawn::launcher;
 use cthelper_supervisor::warden;
@@ -17,6 +19,7 @@ mod exit {
     pub(crate) const DATA: u8 = 65;
     pub(crate) const NO_INPUT: u8 = 66;
     pub(crate) const UNAVAILABLE: u8 = 69;
+    pub(crate) const SOFTWARE: u8 = 70;
     pub(crate) const OS: u8 = 71;
     pub(crate) const NO_PERMISSION: u8 = 77;
     pub(crate) const CONFIG: u8 = 78;
@@ -35,13 +38,13 @@ enum Command {
     /// Serve helpers in the foreground until SIGTERM.
     Run(Run),
     /// Check a configuration and exit: 0, or 78 with the place and the reason.
-    Check(Source),
-    /// Run the same workers, confinement and policy on captures; needs neither root nor a kernel module.
+    Check(ConfigFile),
+    /// Run the same workers, confinement and policy on captures; needs neither root nor a kernel module. Exit status 70: a worker ended.
     Replay(Replay),
 }
 
 #[derive(Args)]
-struct Source {
+struct ConfigFile {
     /// Configuration file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -50,7 +53,7 @@ struct Source {
 #[derive(Args)]
 struct Run {
     #[command(flatten)]
-    source: Source,
+    config: ConfigFile,
     /// Serve this helper (of the configuration, or with built-in defaults); may be repeated.
     #[arg(long = "helper", value_name = "NAME")]
     helpers: Vec<String>,
@@ -60,6 +63,9 @@ struct Run {
     /// Append audit events to this file, one JSON object per line.
     #[arg(long, value_name = "FILE")]
     audit_log: Option<PathBuf>,
+    /// Send audit events to the journal at this socket, too; `none` = do not.
+    #[arg(long, value_name = "SOCKET", default_value = journal::SOCKET)]
+    journal: PathBuf,
     /// Keep packets that workers died on in this folder.
     #[arg(long, value_name = "DIR")]
     quarantine_dir: Option<PathBuf>,
@@ -70,9 +76,12 @@ struct Replay {
     /// pcap or pcapng files.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Only this helper; may be repeated. Without it: ftp.
+    /// Only this helper; may be repeated. Without it: the one that a packet of the quarantine names, else ftp.
     #[arg(long = "helper", value_name = "NAME")]
     helpers: Vec<String>,
+    /// Configuration file: settings and workers of helpers that are not shipped. None is read unless it is named.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
     /// One JSON object per line.
     #[arg(long)]
     json: bool,
@@ -92,7 +101,7 @@ fn main() -> ExitCode {
     start_log();
     match cli.command {
         Command::Run(run) => serve(run),
-        Command::Check(source) => check(&source),
+        Command::Check(file) => check(file.config),
         Command::Replay(replay) => play(replay),
     }
 }
@@ -109,31 +118,9 @@ fn fail(code: u8, reason: impl std::fmt::Display) -> ExitCode {
     code.into()
 }
 
-/// The named file, else the standard one if it exists.
-fn file(source: &Source) -> Option<&Path> {
-    source.config.as_deref().or_else(|| Some(Path::new(Config::PATH)).filter(|path| path.exists()))
-}
-
-/// What the file says, or without one defaults for the helpers named.
-fn configuration(source: &Source, helpers: &[String]) -> Result<Config, ConfigError> {
-    let Some(path) = file(source) else { return Config::for_helpers(helpers) };
-    let name = path.display().to_string();
-    let text =
-        std::fs::read_to_string(path).map_err(|error| ConfigError { file: name.clone(), at: None, reason: error.to_string() })?;
-    let mut config = Config::parse(&text, &name)?;
-    if !helpers.is_empty() {
-        let named = Config::for_helpers(helpers)?;
-        let configured = std::mem::take(&mut config.helpers);
-        config.helpers = named.helpers;
-        for (name, helper) in configured {
-            config.helpers.entry(name).and_modify(|default| *default = helper);
-        }
-    }
-    Ok(config)
-}
-
 fn serve(run: Run) -> ExitCode {
-    let config = match configuration(&run.source, &run.helpers) {
+    let source = Source { file: run.config.config, helpers: run.helpers };
+    let config = match source.read() {
         Ok(config) => config,
         Err(error) => return fail(exit::CONFIG, error),
     };
@@ -142,11 +129,12 @@ fn serve(run: Run) -> ExitCode {
     }
     if !config.helpers.values().any(|helper| helper.enabled) {
         boot::disarm(config.helpers.keys());
-        let path = file(&run.source).unwrap_or(Path::new(Config::PATH));
+        let path = source.path().unwrap_or(Path::new(Config::PATH));
         return fail(exit::CONFIG, format!("no helper is enabled in {}", path.display()));
     }
-    let Run { runtime_dir, audit_log, quarantine_dir, .. } = run;
-    match boot::run(&boot::Options { config, runtime_dir, audit_log, quarantine_dir }) {
+    let Run { runtime_dir, audit_log, journal, quarantine_dir, .. } = run;
+    let audit = Places { log: audit_log, journal: Some(journal).filter(|socket| socket != Path::new("none")) };
+    match boot::run(&boot::Options { config, source, runtime_dir, audit, quarantine_dir }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure @ Failure::Permission(_)) if nix::unistd::geteuid().is_root() => fail(exit::NO_PERMISSION, failure),
         Err(failure @ Failure::Permission(_)) => fail(exit::NO_PERMISSION, format!("{failure}; run it as root")),
@@ -155,8 +143,8 @@ fn serve(run: Run) -> ExitCode {
     }
 }
 
-fn check(source: &Source) -> ExitCode {
-    match configuration(source, &[]) {
+fn check(file: Option<PathBuf>) -> ExitCode {
+    match (Source { file, helpers: Vec::new() }).read() {
         Ok(config) if config.helpers.is_empty() => {
             fail(exit::CONFIG, format!("{} does not exist; name a file with --config", Config::PATH))
         }
@@ -165,13 +153,17 @@ fn check(source: &Source) -> ExitCode {
     }
 }
 
-fn play(options: Replay) -> ExitCode {
-    let helpers = if options.helpers.is_empty() { vec!["ftp".to_owned()] } else { options.helpers };
+fn play(Replay { files, helpers, config, json }: Replay) -> ExitCode {
+    let config = match config.map(|file| Source { file: Some(file), helpers: Vec::new() }.read()).transpose() {
+        Ok(config) => config.unwrap_or_default(),
+        Err(error) => return fail(exit::CONFIG, error),
+    };
     let mut out = std::io::stdout().lock();
-    match replay::run(&options.files, &helpers, options.json, &mut out) {
+    match replay::run(&replay::Options { files, helpers, config, json }, &mut out) {
         Ok(()) => ExitCode::SUCCESS,
         Err(replay::Failure::Open(reason)) => fail(exit::NO_INPUT, reason),
         Err(replay::Failure::Data(reason)) => fail(exit::DATA, reason),
+        Err(replay::Failure::Crashed(reason)) => fail(exit::SOFTWARE, reason),
         Err(replay::Failure::Unavailable(reason)) => fail(exit::UNAVAILABLE, reason),
     }
 }

@@ -1,19 +1,17 @@
 //! The operator's side: `control.sock`, signals, the service manager. Runs on a small async runtime, apart from the lanes.
 
 use std::path::Path;
-use std::time::Duration;
 
-use cthelper_proto::ctl::{HelperStatus, Reply, Request, Status};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use crate::lane::{Command, Ended, Handle};
+use crate::lane::Ended;
 
+mod govern;
 mod socket;
 
-/// A lane that does not answer within this time is reported as such; a lane's turn takes milliseconds.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub use govern::Governor;
 
 /// A lane is over.
 pub struct Over {
@@ -45,18 +43,18 @@ impl Signals {
 pub async fn serve(
     socket: std::os::unix::net::UnixListener,
     mut signals: Signals,
-    lanes: Vec<Handle>,
+    governor: Governor,
     mut over: mpsc::UnboundedReceiver<Over>,
 ) -> std::io::Result<Vec<Over>> {
-    let listener = socket::listen(socket, lanes.clone())?;
-    let mut running = lanes.len();
+    let listener = socket::listen(socket, governor.clone())?;
+    let mut running = governor.lanes();
     let mut ends = Vec::new();
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
     while running > 0 {
         tokio::select! {
-            _ = signals.terminate.recv() => stop(&lanes),
-            _ = signals.interrupt.recv() => stop(&lanes),
-            _ = signals.reload.recv() => tracing::warn!("reload: not available in this version; restart the service, connections go on"),
+            _ = signals.terminate.recv() => stop(&governor),
+            _ = signals.interrupt.recv() => stop(&governor),
+            _ = signals.reload.recv() => reload(&governor).await,
             Some(end) = over.recv() => {
                 running -= 1;
                 ends.push(end);
@@ -67,55 +65,19 @@ pub async fn serve(
     Ok(ends)
 }
 
-fn stop(lanes: &[Handle]) {
+fn stop(governor: &Governor) {
     let _ = sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
     tracing::info!("draining");
-    for lane in lanes {
-        lane.order(Command::Stop);
-    }
+    governor.stop();
 }
 
-/// Carries out one request.
-async fn answer(lanes: &[Handle], request: Request) -> Reply {
-    match request {
-        Request::Status => Reply::Status(status(lanes).await),
-        Request::Restart { helper } => order(lanes, &helper, Command::Restart).await,
-        Request::Enable { helper } => order(lanes, &helper, Command::Enable).await,
-        Request::Disable { helper } => order(lanes, &helper, Command::Disable).await,
+/// SIGHUP, between the two words that a service manager waits for.
+async fn reload(governor: &Governor) {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
     }
-}
-
-async fn status(lanes: &[Handle]) -> Status {
-    let mut helpers: Vec<HelperStatus> = Vec::new();
-    for lane in lanes {
-        if let Some(status) = ask(lane, Command::Status).await {
-            helpers.push(status);
-        } else {
-            tracing::warn!(helper = %lane.name, "the lane is over and has no status");
-        }
-    }
-    helpers.sort_by(|a, b| a.name.cmp(&b.name));
-    Status { helpers }
-}
-
-async fn order(lanes: &[Handle], helper: &str, command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command) -> Reply {
-    let Some(lane) = lanes.iter().find(|lane| lane.name == helper) else {
-        let known: Vec<&str> = lanes.iter().map(|lane| lane.name.as_str()).collect();
-        return Reply::Failed { reason: format!("no helper {:?} is served; served: {}", helper, known.join(", ")) };
-    };
-    match ask(lane, command).await {
-        Some(Ok(())) => Reply::Done,
-        Some(Err(reason)) => Reply::Failed { reason },
-        None => Reply::Failed { reason: format!("helper {helper} does not answer; see the log") },
-    }
-}
-
-async fn ask<T>(lane: &Handle, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
-    let (answer, answered) = oneshot::channel();
-    if !lane.order(command(answer)) {
-        return None;
-    }
-    tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
+    governor.reload().await;
+    let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
 }
 
 /// Binds `control.sock` in the runtime folder, for root alone; a socket left over by an earlier life is replaced.

@@ -11,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 
-use crate::lane::Handle;
+use super::Governor;
 
 /// Longest request, bytes.
 const REQUEST: u64 = 4096;
@@ -28,12 +28,12 @@ pub(super) fn bind(path: &Path) -> io::Result<Bound> {
     Ok(listener)
 }
 
-pub(super) fn listen(bound: Bound, lanes: Vec<Handle>) -> io::Result<JoinHandle<()>> {
+pub(super) fn listen(bound: Bound, governor: Governor) -> io::Result<JoinHandle<()>> {
     let listener = UnixListener::from_std(bound)?;
     Ok(tokio::spawn(async move {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(converse(stream, lanes.clone()))),
+                Ok((stream, _)) => drop(tokio::spawn(converse(stream, governor.clone()))),
                 Err(error) => {
                     tracing::warn!(%error, "control.sock");
                     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -43,7 +43,7 @@ pub(super) fn listen(bound: Bound, lanes: Vec<Handle>) -> io::Result<JoinHandle<
     }))
 }
 
-async fn converse(stream: UnixStream, lanes: Vec<Handle>) {
+async fn converse(stream: UnixStream, governor: Governor) {
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let mut line = Vec::new();
@@ -54,7 +54,7 @@ async fn converse(stream: UnixStream, lanes: Vec<Handle>) {
             return;
         }
         let reply = match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => super::answer(&lanes, request).await,
+            Ok(request) => governor.answer(request).await,
             Err(error) => Reply::Failed { reason: format!("not understood: {error}") },
         };
         let Ok(mut text) = serde_json::to_vec(&reply) else { return };

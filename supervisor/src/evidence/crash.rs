@@ -53,8 +53,7 @@ pub fn direction(dir: Dir) -> &'static str {
 
 /// `sha256:` and the digest, as `sha256sum` prints it.
 pub fn hash(bytes: &[u8]) -> String {
-    let digest: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{digest}")
+    format!("sha256:{}", super::text::hex(&Sha256::digest(bytes)))
 }
 
 #[cfg(test)]

@@ -12,11 +12,36 @@ pub fn escaped(bytes: &[u8]) -> String {
         match byte {
             b'\n' | b' '..=b'~' => out.push(char::from(*byte)),
             b'\t' => out.push(' '),
-            _ => out.extend(format!("\\x{byte:02x}").chars()),
+            _ => {
+                out.push_str("\\x");
+                push_hex(&mut out, *byte);
+            }
         }
     }
     out.truncate(out.trim_end_matches('\n').len());
     out
+}
+
+/// Two digits a byte.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        push_hex(&mut out, *byte);
+    }
+    out
+}
+
+/// The bytes that [`hex`] wrote; none if it is anything else.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+fn push_hex(out: &mut String, byte: u8) {
+    for digit in [byte >> 4, byte & 15] {
+        out.extend(char::from_digit(digit.into(), 16));
+    }
 }
 
 /// `text` on one line of printable ASCII, at most `limit` bytes.
@@ -48,7 +73,14 @@ mod tests {
     fn only_printable_bytes_and_line_feeds_stay() {
         assert_eq!(escaped(b"a\nb\x1b[2J\xe2\x80\xae\r\t\\x\n\n"), "a\nb\\x1b[2J\\xe2\\x80\\xae\\x0d \\x");
         assert_eq!(one_line("a\nb\u{202e}", 100), "a\\nb\\xe2\\x80\\xae");
-        assert_eq!(one_line(&"\n".repeat(1000), 7).len(), 7);
+        assert_eq!(one_line(&"\u{1b}".repeat(1000), 7).len(), 7);
+    }
+
+    #[test]
+    fn hex_goes_there_and_back() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        assert_eq!(unhex(&hex(&bytes)), Some(bytes));
+        assert_eq!((hex(&[0x0a, 0xf0]).as_str(), unhex("0"), unhex("zz"), unhex("é")), ("0af0", None, None, None));
     }
 
     #[test]

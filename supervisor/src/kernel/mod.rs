@@ -165,6 +165,9 @@ pub trait Kernel {
     /// Whether packets are sent to the queue at all (`false` = the kernel lets them pass without the helper).
     fn enable(&mut self, enabled: bool) -> Result<(), Fault>;
 
+    /// New limits of classes and a new length of the queue, in place: for a helper that is there, with its rules and connections.
+    fn update(&mut self, manifest: &Manifest, enabled: bool, queue_length: u32) -> Result<(), Fault>;
+
     /// Readable when packets wait; `None` = always.
     fn wait_fd(&self) -> Option<BorrowedFd<'_>>;
 

@@ -117,7 +117,7 @@ impl<K: Kernel> Lane<K> {
         if self.blame.blame(flow.id, now) {
             tracing::warn!(helper = %self.setup.name(), flow = ?flow.orig, "this flow ends workers; it is left alone for now");
             self.counters.trouble("flow-left-alone");
-            self.audit.write(Event::FlowQuarantined { helper: self.setup.name().to_owned(), flow: (&flow.orig).into() });
+            self.audit.write(Event::FlowQuarantined { helper: self.setup.name().to_owned(), master: (&flow.orig).into() });
             for waiting in self.tickets.take_waiting_of(&flow) {
                 self.pass(waiting);
             }

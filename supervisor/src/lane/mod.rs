@@ -36,6 +36,7 @@ mod mourn;
 mod order;
 mod records;
 mod release;
+mod reload;
 mod session;
 mod staff;
 mod tickets;

@@ -12,7 +12,9 @@ use cthelper_policy::restart::Exit;
 use cthelper_proto::events::{Crash, Event};
 
 use super::session::{OutOfTurn, Session};
+use super::tickets::Held;
 use super::{Ended, HANDSHAKE, Lane};
+use crate::evidence::exhibit::Exhibit;
 use crate::evidence::{crash, text};
 use crate::kernel::Kernel;
 use crate::warden::End;
@@ -47,6 +49,8 @@ pub(super) enum Cause {
 pub(super) struct Mourned {
     cause: Cause,
     crash: Box<Crash>,
+    /// The packet it had in hand, to be kept when it is known what it died of.
+    exhibit: Option<(Exhibit, Vec<u8>)>,
     /// What it wrote last may still be in here.
     log: File,
     tail: super::log::Tail,
@@ -112,11 +116,9 @@ impl<K: Kernel> Lane<K> {
         if served {
             self.retiring = false;
             self.tickets.send_again();
-            mourned.crash.in_hand = in_hand.as_ref().map(|held| {
-                let file = self.quarantine.keep(self.setup.name(), &held.packet);
-                crash::in_hand(&held.flow, held.info.dir(), &held.packet, file.as_deref())
-            });
             if let Some(held) = in_hand {
+                mourned.crash.in_hand = Some(crash::in_hand(&held.flow, held.info.dir(), &held.packet, None));
+                mourned.exhibit = Some(self.exhibit(&mourned.crash.id, &held));
                 self.let_go(held, now);
             }
             self.take_over(now);
@@ -125,6 +127,19 @@ impl<K: Kernel> Lane<K> {
             self.end(generation);
         }
         self.mourning.push(mourned);
+    }
+
+    fn exhibit(&self, crash: &str, held: &Held) -> (Exhibit, Vec<u8>) {
+        let exhibit = Exhibit {
+            crash: crash.to_owned(),
+            helper: self.setup.name().to_owned(),
+            cause: String::new(),
+            flow: held.flow,
+            info: held.info,
+            confirmed: held.confirmed,
+            state: held.state,
+        };
+        (exhibit, held.packet.clone())
     }
 
     fn mourned(&self, session: Session, cause: Cause, in_flight: usize, now: Instant) -> Mourned {
@@ -148,7 +163,15 @@ impl<K: Kernel> Lane<K> {
         });
         let by_itself = matches!(cause, Cause::Hangup | Cause::Dismissed);
         let end_at = by_itself.then(|| now + LAST_BREATH);
-        Mourned { cause, crash, log: session.channels.log, tail: session.log, end_at, until: now + LAST_BREATH + PATIENCE }
+        Mourned {
+            cause,
+            crash,
+            exhibit: None,
+            log: session.channels.log,
+            tail: session.log,
+            end_at,
+            until: now + LAST_BREATH + PATIENCE,
+        }
     }
 
     /// Has the warden end a worker.
@@ -177,7 +200,9 @@ impl<K: Kernel> Lane<K> {
                 mourned.crash.generation
             })
             .collect();
-        lingering.into_iter().for_each(|generation| self.end(generation));
+        for generation in lingering {
+            self.end(generation);
+        }
         while let Some(at) = self.mourning.iter().position(|mourned| now > mourned.until) {
             let mourned = self.mourning.swap_remove(at);
             self.bury(mourned, None)?;
@@ -195,7 +220,7 @@ impl<K: Kernel> Lane<K> {
         drain(&mut mourned.log, |bytes| {
             mourned.tail.push(bytes);
         });
-        let Mourned { cause, mut crash, tail, end_at, .. } = mourned;
+        let Mourned { cause, mut crash, exhibit, tail, end_at, .. } = mourned;
         // What we ended ourselves says nothing of why.
         let own_end = end.filter(|_| end_at.is_some());
         crash.cause = describe(&cause, own_end);
@@ -206,6 +231,10 @@ impl<K: Kernel> Lane<K> {
         crash.exit = crash::exit(end);
         crash.fault = end.and_then(|end| end.fault.clone());
         crash.panic = text::panic_of(&crash.log);
+        if let (Some((mut exhibit, packet)), Some(in_hand)) = (exhibit, &mut crash.in_hand) {
+            exhibit.cause.clone_from(&crash.cause);
+            in_hand.file = self.quarantine.keep(&exhibit, &packet).map(|path| path.display().to_string());
+        }
         let now = Instant::now();
         match cause {
             Cause::Dismissed => return Ok(()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
+use cthelper_policy::config::HelperConfig;
 use cthelper_proto::ctl::{HelperStatus, LaneState, WorkerStatus};
 use cthelper_proto::events::Event;
 use nix::errno::Errno;
@@ -27,6 +28,8 @@ pub enum Command {
     Enable(oneshot::Sender<Result<(), String>>),
     /// Let packets pass without the helper.
     Disable(oneshot::Sender<Result<(), String>>),
+    /// Serve by these settings from now on.
+    Reconfigure(Box<HelperConfig>, oneshot::Sender<Result<(), String>>),
     /// Disable in the kernel, answer what is queued, end.
     Stop,
 }
@@ -75,6 +78,7 @@ impl<K: Kernel> Lane<K> {
                     }
                     drop(answer.send(done.map_err(|fault| fault.to_string())));
                 }
+                Command::Reconfigure(config, answer) => drop(answer.send(self.reconfigure(&config))),
                 Command::Stop => self.stop(),
             }
         }
@@ -128,7 +132,6 @@ impl<K: Kernel> Lane<K> {
     fn status(&self) -> HelperStatus {
         let count = |name: &dyn std::fmt::Display, n: u64| (name.to_string(), n);
         let manifest = self.served.as_ref();
-        let lost = Some(("audit-lost", self.audit.dropped())).filter(|(_, n)| *n > 0);
         HelperStatus {
             name: self.setup.name().to_owned(),
             l4: self.l4,
@@ -147,7 +150,8 @@ impl<K: Kernel> Lane<K> {
                 .iter()
                 .map(|(k, n)| (*k, *n))
                 .chain(self.kernel.trouble())
-                .chain(lost)
+                .chain(self.audit.trouble())
+                .chain(self.quarantine.trouble())
                 .map(|(k, n)| count(&k, n))
                 .collect(),
             restarts: self.counters.restarts,

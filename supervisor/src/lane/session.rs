@@ -77,7 +77,6 @@ impl Session {
 
     /// Whether `ask` may be said now; moves on to the next phase. The table is the protocol's whole grammar.
     pub(super) fn admit(&mut self, ask: &Ask) -> Result<(), OutOfTurn> {
-        #[expect(clippy::match_same_arms, reason = "one line per rule of the grammar")]
         let next = match (self.phase, ask) {
             (Phase::Launching, Ask::Launched(_)) => Phase::Greeting,
             (Phase::Greeting, Ask::Hello(..)) => Phase::Confining,

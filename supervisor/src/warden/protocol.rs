@@ -95,7 +95,9 @@ pub(super) fn say<T: Serialize>(fd: impl AsFd, message: &T, descriptors: &[Borro
     let record = encode(message).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
+    let fits = descriptors.len() <= DESCRIPTORS; // the buffer is rounded up and would take one more
+    let pushed = descriptors.is_empty() || (fits && beside.push(SendAncillaryMessage::ScmRights(descriptors)));
+    if !pushed {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;

@@ -40,6 +40,20 @@ pub fn order(runtime_dir: &Path, request: &Request) -> Result<(), Failure> {
     }
 }
 
+/// Has the configuration read again; returns what became of it, a line for each change.
+pub fn reload(runtime_dir: &Path) -> Result<String, Failure> {
+    match ask(runtime_dir, &Request::Reload)? {
+        Reply::Reloaded { applied, waiting } => {
+            let applied = applied.iter().map(|change| format!("applied: {change}\n"));
+            let waiting = waiting.iter().map(|change| format!("waits for a restart of the daemon: {change}\n"));
+            let lines: String = applied.chain(waiting).collect();
+            Ok(if lines.is_empty() { "nothing has changed\n".to_owned() } else { lines })
+        }
+        Reply::Failed { reason } => Err(Failure::new(Exit::Config, reason)),
+        other => Err(out_of_place(&other)),
+    }
+}
+
 fn out_of_place(reply: &Reply) -> Failure {
     match reply {
         Reply::Failed { reason } => Failure::new(Exit::Unavailable, format!("cthelperd: {reason}")),

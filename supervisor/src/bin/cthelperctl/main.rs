@@ -56,6 +56,8 @@ enum Command {
     Enable { name: String },
     /// Let packets pass without a helper
     Disable { name: String },
+    /// Have the configuration read again; what needs a restart of the daemon is said
+    Reload,
     /// Disable the helpers whose queue nobody serves, so that connections pass without them: after a daemon was killed
     Disarm,
     /// What is missing, and what to do; exit status 1 if anything fails
@@ -129,6 +131,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
         Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,
+        Command::Reload => out.write_all(control::reload(runtime_dir)?.as_bytes())?,
         Command::Disarm => disarm::run(Nfnl::open, queues::bound, &mut out)?,
         Command::Doctor(wanted) => {
             let healthy = doctor::run(wanted, runtime_dir, &mut out)?;

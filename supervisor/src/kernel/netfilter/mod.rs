@@ -89,6 +89,15 @@ impl Kernel for Netfilter {
         }
     }
 
+    fn update(&mut self, manifest: &Manifest, enabled: bool, queue_length: u32) -> Result<(), Fault> {
+        let queue = self.bound()?;
+        let number = queue.number();
+        queue.set_length(queue_length).map_err(|errno| Fault::new("change the queue's length", errno))?;
+        registry::update(&mut self.requests, manifest, number, enabled)?;
+        self.manifest = Some(manifest.clone());
+        Ok(())
+    }
+
     fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
         self.queue.as_ref().map(AsFd::as_fd)
     }

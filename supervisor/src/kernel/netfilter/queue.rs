@@ -117,6 +117,12 @@ impl Queue {
         Err(fault(Errno::EBADMSG))
     }
 
+    /// Another length, while packets flow; a refusal is counted as trouble.
+    pub fn set_length(&mut self, length: u32) -> Result<(), Errno> {
+        queue::set_length(&mut self.outbox, 0, self.number, length);
+        self.flush()
+    }
+
     /// The queue's number.
     pub fn number(&self) -> u16 {
         self.number

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use cthelper_proto::manifest::Manifest;
-use cthelper_proto::netlink::cthelper::{self, ENABLED, Helper, Policy};
+use cthelper_proto::netlink::cthelper::{self, DISABLED, ENABLED, Helper, Policy};
 use cthelper_proto::netlink::message::{Body, flag};
 use nix::errno::Errno;
 
@@ -36,13 +36,24 @@ pub fn queue_before(socket: &mut Nfnl, name: &str) -> Option<u16> {
 
 /// Registers or updates the helper for each family of its manifest, enabled. The queue must be bound and configured already.
 pub fn enable(socket: &mut Nfnl, manifest: &Manifest, queue: u16) -> Result<(), Fault> {
-    for helper in objects(manifest, queue) {
+    for helper in objects(manifest, queue, ENABLED) {
         let registered = socket.request(|out, seq| cthelper::register(out, seq, flag::ACK | flag::CREATE, &helper), |_| ());
         if let Err(refusal) = registered {
             // What is enabled already must not stay so without anybody at its queue.
             let _ = set_enabled(socket, manifest, false);
             return Err(clash(&helper, &refusal));
         }
+    }
+    Ok(())
+}
+
+/// Gives the helper's objects the manifest's limits; they stay enabled or disabled as they are.
+pub fn update(socket: &mut Nfnl, manifest: &Manifest, queue: u16, enabled: bool) -> Result<(), Fault> {
+    let status = if enabled { ENABLED } else { DISABLED };
+    for helper in objects(manifest, queue, status) {
+        socket
+            .request(|out, seq| cthelper::register(out, seq, flag::ACK, &helper), |_| ())
+            .map_err(|refusal| explain(&format!("change the limits of helper {}", helper.name), &refusal))?;
     }
     Ok(())
 }
@@ -87,7 +98,7 @@ pub fn disarm(socket: &mut Nfnl, name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-fn objects(manifest: &Manifest, queue: u16) -> impl Iterator<Item = Helper> {
+fn objects(manifest: &Manifest, queue: u16, status: u32) -> impl Iterator<Item = Helper> {
     let classes: Vec<Policy> = manifest
         .classes
         .iter()
@@ -104,7 +115,7 @@ fn objects(manifest: &Manifest, queue: u16) -> impl Iterator<Item = Helper> {
         queue: queue.into(),
         classes: classes.clone(),
         state_len: manifest.state_len.into(),
-        status: ENABLED,
+        status,
     })
 }
 

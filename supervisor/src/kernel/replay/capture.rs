@@ -8,11 +8,12 @@ use std::io::{Cursor, Read};
 use std::path::Path;
 use std::time::Duration;
 
-use pcap_parser::pcapng::{Block, EnhancedPacketBlock, InterfaceDescriptionBlock, SimplePacketBlock};
+use pcap_parser::pcapng::{Block, EnhancedPacketBlock, InterfaceDescriptionBlock, OptionCode, SimplePacketBlock};
 use pcap_parser::traits::{PcapNGPacketBlock, PcapReaderIterator};
 use pcap_parser::{LegacyPcapBlock, LegacyPcapReader, PcapBlockOwned, PcapError, PcapHeader, PcapNGReader};
 
 use super::link::{Skip, network};
+use crate::evidence::exhibit::Exhibit;
 
 /// Buffer to begin with, bytes. A section header must fit into it: twice the longest comment that one may hold.
 const FIRST_CAPACITY: usize = 128 * 1024;
@@ -27,6 +28,7 @@ pub struct Capture {
     capacity: usize,
     contents: Contents,
     ended: bool,
+    record_at: u64,
 }
 
 /// One packet record of a capture.
@@ -52,6 +54,8 @@ pub struct CapturedPacket {
     pub time: Duration,
     /// From the IP header on; link padding may follow.
     pub ip: Vec<u8>,
+    /// What it was kept with, if it was in a worker's hands when that ended.
+    pub exhibit: Option<Box<Exhibit>>,
 }
 
 /// The file cannot be read any further.
@@ -105,7 +109,7 @@ impl Capture {
             LegacyPcapReader::new(FIRST_CAPACITY, source).map(|reader| Box::new(reader) as _)
         };
         let blocks = blocks.map_err(|error| at_start(header_trouble(&error)))?;
-        Ok(Self { blocks, capacity: FIRST_CAPACITY, contents: Contents::default(), ended: false })
+        Ok(Self { blocks, capacity: FIRST_CAPACITY, contents: Contents::default(), ended: false, record_at: 0 })
     }
 
     /// The next packet record; `None` at the end of the file, and ever after an error.
@@ -124,6 +128,11 @@ impl Capture {
         Ok(None)
     }
 
+    /// Where the record that was given last begins, bytes.
+    pub fn record_at(&self) -> u64 {
+        self.record_at
+    }
+
     /// Where the next record begins, bytes.
     fn offset(&self) -> u64 {
         u64::try_from(self.blocks.consumed()).unwrap_or(u64::MAX)
@@ -134,6 +143,7 @@ impl Capture {
         let wants_room = match self.blocks.next() {
             Ok((used, block)) => {
                 let record = self.contents.read(&block)?;
+                self.record_at = u64::try_from(self.blocks.consumed()).unwrap_or(u64::MAX);
                 self.blocks.consume(used);
                 return Ok(record.map_or(Step::Between, Step::Record));
             }
@@ -218,7 +228,7 @@ impl Contents {
             PcapBlockOwned::NG(Block::InterfaceDescription(described)) => {
                 self.interfaces.push(Interface::of_block(described, self.big_endian));
             }
-            PcapBlockOwned::NG(Block::EnhancedPacket(record)) => return Ok(Some(self.enhanced(record))),
+            PcapBlockOwned::NG(Block::EnhancedPacket(record)) => return self.enhanced(record).map(Some),
             PcapBlockOwned::NG(Block::SimplePacket(record)) => return Ok(Some(self.simple(record))),
             PcapBlockOwned::NG(_) => {}
         }
@@ -233,12 +243,16 @@ impl Contents {
         self.record(0, record.data, record.origlen)
     }
 
-    fn enhanced(&mut self, record: &EnhancedPacketBlock<'_>) -> Record {
+    fn enhanced(&mut self, record: &EnhancedPacketBlock<'_>) -> Result<Record, String> {
         let interface = usize::try_from(record.if_id).ok().and_then(|id| self.interfaces.get(id));
         if let Some(interface) = interface {
             self.time = interface.time(u64::from(record.ts_high) << 32 | u64::from(record.ts_low));
         }
-        self.record(record.if_id, record.packet_data(), record.origlen)
+        let mut read = self.record(record.if_id, record.packet_data(), record.origlen);
+        if let Record::Packet(packet) = &mut read {
+            packet.exhibit = exhibit(record)?;
+        }
+        Ok(read)
     }
 
     /// A simple packet has no time, so it gets that of its predecessor, and no captured length but its interface's.
@@ -254,7 +268,7 @@ impl Contents {
         self.number += 1;
         let number = self.number;
         match self.packet(id, frame, original) {
-            Ok(ip) => Record::Packet(CapturedPacket { number, time: self.time, ip: ip.to_vec() }),
+            Ok(ip) => Record::Packet(CapturedPacket { number, time: self.time, ip: ip.to_vec(), exhibit: None }),
             Err(why) => Record::Skipped { number, why },
         }
     }
@@ -267,6 +281,13 @@ impl Contents {
         }
         network(interface.link, frame)
     }
+}
+
+/// What a packet was kept with, by its comments.
+fn exhibit(record: &EnhancedPacketBlock<'_>) -> Result<Option<Box<Exhibit>>, String> {
+    let comments = record.options.iter().filter(|option| option.code == OptionCode::Comment);
+    let mut ours = comments.filter_map(|option| Exhibit::read(option.as_bytes().unwrap_or_default()));
+    ours.next().transpose().map(|exhibit| exhibit.map(Box::new))
 }
 
 impl Interface {

@@ -1,14 +1,15 @@
 //! A capture as a lane's kernel: packets come from the file, expectations are printed and kept in the table.
 
 use std::os::fd::BorrowedFd;
-use std::sync::mpsc::Receiver;
 
-use cthelper_proto::events::{Event as Audited, Master, Record, Replay as Line};
+use cthelper_proto::events::{Event as Audited, Master, Replay as Line};
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::State;
 use nix::errno::Errno;
 
+use super::crashes::Crashes;
 use super::{Arrival, CaptureError, Denied, Expected, Inserted, Replay, What};
+use crate::audit::Records;
 use crate::kernel::{self, Arrived, Change, Fault, Incoming, Intake, Kernel, PacketId, Received, Release, Wish};
 
 /// Opens the capture once the helper's manifest, and with it its ports, is known.
@@ -19,38 +20,67 @@ pub struct Recorded<'a> {
     open: Option<Open<'a>>,
     replay: Option<Replay>,
     manifest: Option<Manifest>,
-    audit: Receiver<Record>,
+    audit: Records,
     tell: &'a mut dyn FnMut(&Line),
     packet: u64,
     expectations: u64,
     error: Option<CaptureError>,
+    crashes: Crashes,
 }
 
 impl<'a> Recorded<'a> {
     /// A capture that is not open yet. What the lane audits comes through `audit`.
-    pub fn new(open: Open<'a>, audit: Receiver<Record>, tell: &'a mut dyn FnMut(&Line)) -> Self {
-        Self { open: Some(open), replay: None, manifest: None, audit, tell, packet: 0, expectations: 0, error: None }
+    pub fn new(open: Open<'a>, audit: Records, tell: &'a mut dyn FnMut(&Line)) -> Self {
+        let crashes = Crashes::default();
+        Self { open: Some(open), replay: None, manifest: None, audit, tell, packet: 0, expectations: 0, error: None, crashes }
     }
 
     /// What the file held, the expectations created, and where it was damaged if it was.
     pub fn outcome(mut self) -> (super::Counts, u64, Option<CaptureError>) {
         self.tell_audited();
+        let name = self.name();
+        for line in self.crashes.survived(&name) {
+            (self.tell)(&line);
+        }
         (self.replay.map(|replay| replay.counts()).unwrap_or_default(), self.expectations, self.error)
     }
 
     /// The lane's refusals concern the packet in hand, for there is only one.
     fn tell_audited(&mut self) {
         for record in self.audit.try_iter() {
-            if let Audited::ExpectationRefused { helper, rule, master, .. } = record.event {
-                (self.tell)(&Line::Refused { helper, rule, master, packet: self.packet });
+            match record.event {
+                Audited::ExpectationRefused { helper, rule, master, .. } => {
+                    (self.tell)(&Line::Refused { helper, rule, master, packet: self.packet });
+                }
+                Audited::WorkerCrashed(crash) | Audited::WorkerHung(crash) | Audited::WorkerOutOfTurn { crash, .. } => {
+                    (self.tell)(&self.crashes.crashed(*crash, self.packet));
+                }
+                _ => {}
             }
         }
+    }
+
+    fn name(&self) -> String {
+        self.manifest.as_ref().map_or_else(String::new, |manifest| manifest.name.to_string())
     }
 
     fn handed(&self, arrival: &Arrival) -> State {
         let len = self.manifest.as_ref().map_or(0, |manifest| manifest.state_len);
         let kept = self.replay.as_ref().and_then(|replay| replay.state(arrival.seen.flow.id));
         kept.unwrap_or_else(|| State::zeroed(len))
+    }
+
+    /// An exhibit whose private bytes are not this helper's.
+    fn misfit(&self, what: &What) -> Option<CaptureError> {
+        let What::Packet(Arrival { helped: true, exhibit: Some(exhibit), .. }) = what else { return None };
+        let (kept, wanted) = (exhibit.state.as_bytes().len(), self.manifest.as_ref().map_or(0, |manifest| manifest.state_len));
+        (kept != usize::from(wanted)).then(|| CaptureError {
+            offset: self.replay.as_ref().map_or(0, Replay::offset),
+            reason: format!(
+                "kept with {kept} private bytes, and helper {} has {wanted}: is it of another version?",
+                exhibit.helper
+            ),
+        })
     }
 
     fn store(&mut self, change: &Change<'_>) {
@@ -63,8 +93,9 @@ impl<'a> Recorded<'a> {
         self.expectations += 1;
         let any =
             if expected.dst.is_ipv4() { std::net::Ipv4Addr::UNSPECIFIED.into() } else { std::net::Ipv6Addr::UNSPECIFIED.into() };
+        let helper = self.name();
         (self.tell)(&Line::Expectation {
-            helper: self.manifest.as_ref().map_or_else(String::new, |manifest| manifest.name.to_string()),
+            helper,
             proto: expected.proto,
             src: expected.src.unwrap_or(any),
             sport: expected.sport.unwrap_or(0),
@@ -107,6 +138,10 @@ impl Kernel for Recorded<'_> {
         Ok(())
     }
 
+    fn update(&mut self, _manifest: &Manifest, _enabled: bool, _queue_length: u32) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn wait_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
@@ -129,8 +164,13 @@ impl Kernel for Recorded<'_> {
             }
         };
         self.packet = event.number;
+        if let Some(error) = self.misfit(&event.what) {
+            self.error = Some(error);
+            return Ok(ended);
+        }
         match &event.what {
             What::Packet(arrival) if arrival.helped => {
+                self.crashes.handed(event.number, arrival);
                 let state = self.handed(arrival);
                 each(Incoming::Packet(Arrived {
                     id: PacketId(u32::try_from(event.number).unwrap_or(u32::MAX)),

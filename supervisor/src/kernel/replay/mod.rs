@@ -1,8 +1,9 @@
 //! What stands in for the kernel in `cthelperd replay FILE`: packets come from a capture, expectations go into a table that
-//! keeps the kernel's rules. [`capture`] reads the file · [`link`] finds IP in a frame · [`tracker`] follows the connections ·
+//! keeps the kernel's rules. A packet that was in a worker's hands when that ended is shown to its helper as it was then. [`capture`] reads the file · [`link`] finds IP in a frame · [`tracker`] follows the connections ·
 //! [`expectations`] is the table · [`Replay`] ties them together. No worker is known here.
 
 pub mod capture;
+mod crashes;
 pub mod expectations;
 pub mod lane;
 pub mod link;
@@ -17,6 +18,8 @@ use cthelper_proto::Malformed;
 use cthelper_proto::manifest::Class;
 use cthelper_proto::packet::{Transport, dissect};
 use cthelper_proto::types::{FlowId, State, Tuple};
+
+use crate::evidence::exhibit::Exhibit;
 
 pub use capture::{Capture, CaptureError, CapturedPacket, Record};
 pub use expectations::{Denied, Expectations, Expected, Inserted};
@@ -34,6 +37,7 @@ pub struct Replay {
     tracker: Tracker,
     expectations: Expectations,
     served: Served,
+    helper: String,
     counts: Counts,
     now: Duration,
     closed: Vec<FlowId>,
@@ -74,6 +78,8 @@ pub struct Arrival {
     pub helped: bool,
     /// The packet from its IP header on; link padding may follow.
     pub packet: Vec<u8>,
+    /// What it was kept with, if it was in a worker's hands when that ended.
+    pub exhibit: Option<Box<Exhibit>>,
 }
 
 /// What the capture has held so far.
@@ -112,10 +118,18 @@ impl Replay {
             tracker: Tracker::default(),
             expectations: Expectations::default(),
             served,
+            helper: String::new(),
             counts: Counts::default(),
             now: Duration::ZERO,
             closed: Vec::new(),
         }
+    }
+
+    /// Packets that were in the hands of this helper's workers are shown to it as they were then.
+    #[must_use]
+    pub fn for_helper(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.helper);
+        self
     }
 
     /// The next packet record; `None` at the end of the file, and ever after an error.
@@ -130,11 +144,17 @@ impl Replay {
             Record::Packet(packet) => {
                 // Captures of several interfaces are not always in order; the tables' time never goes back.
                 self.now = self.now.max(packet.time);
-                (packet.number, self.judge(packet.ip))
+                let number = packet.number;
+                (number, self.judge(packet))
             }
         };
         self.count(&what);
         Ok(Some(Event { number, time: self.now, what }))
+    }
+
+    /// Where the record of the packet that was given last begins, bytes from the start of the file.
+    pub fn offset(&self) -> u64 {
+        self.capture.record_at()
     }
 
     /// The connections that have ended since the last call; their expectations are gone.
@@ -170,9 +190,10 @@ impl Replay {
         self.counts
     }
 
-    fn judge(&mut self, packet: Vec<u8>) -> What {
+    fn judge(&mut self, packet: CapturedPacket) -> What {
         self.tracker.expire(self.now);
         self.forget_closed();
+        let CapturedPacket { ip: packet, exhibit, .. } = packet;
         let dissected = match dissect(&packet) {
             Ok(dissected) => dissected,
             Err(malformed) => return What::Malformed(malformed),
@@ -180,12 +201,18 @@ impl Replay {
         if let Transport::Fragment = dissected.transport {
             return What::Fragment;
         }
+        if let Some(exhibit) = exhibit {
+            let Exhibit { flow, info, confirmed, state, .. } = &*exhibit;
+            let seen = self.tracker.adopt(flow, *info, *confirmed, *state, self.now);
+            self.forget_closed();
+            return What::Packet(Arrival { helped: exhibit.helper == self.helper, seen, packet, exhibit: Some(exhibit) });
+        }
         let (table, now) = (&mut self.expectations, self.now);
         let mut fulfil = |tuple: &Tuple| table.fulfil(tuple, now).map(|expected| expected.master);
         let seen = self.tracker.track(&dissected, now, &self.served, &mut fulfil);
         self.forget_closed();
         match seen {
-            Some(seen) => What::Packet(Arrival { helped: (self.served)(&seen.flow.orig), seen, packet }),
+            Some(seen) => What::Packet(Arrival { helped: (self.served)(&seen.flow.orig), seen, packet, exhibit: None }),
             None => What::Untracked,
         }
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use cthelper_proto::packet::{Dissected, Tcp, Transport};
-use cthelper_proto::types::{CtInfo, Dir, Flow, FlowId, State, Tuple};
+use cthelper_proto::types::{CtInfo, Dir, Flow, FlowId, L4, State, Tuple};
 
 /// Connections followed at once; above it the one that would expire first is given up.
 pub const MAX_FLOWS: usize = 65_536;
@@ -118,6 +118,25 @@ impl Tracker {
         Some(entry.seen(dir, known.is_none()))
     }
 
+    /// Begins to follow a connection as it stood when a packet of it was in a worker's hands, NAT included; one with the same tuples ends.
+    pub fn adopt(&mut self, flow: &Flow, info: CtInfo, confirmed: bool, state: State, now: Duration) -> Seen {
+        for tuple in [flow.orig, flow.reply] {
+            if let Some(&(id, _)) = self.tuples.get(&tuple) {
+                self.close(id);
+            }
+        }
+        self.make_room();
+        let flow = Flow { id: self.next_id(), ..*flow };
+        let phase = if flow.orig.proto == L4::Tcp.number() { Phase::Open } else { Phase::Datagrams };
+        let answered = !matches!(info, CtInfo::New | CtInfo::Related);
+        let mut entry =
+            Entry { flow, phase, answered, picked_up: confirmed, master: None, expires: Duration::ZERO, state: Some(state) };
+        entry.expires = now.saturating_add(entry.timeout());
+        self.deadlines.insert((entry.expires, flow.id));
+        self.insert(entry);
+        Seen { flow, info, first: true, picked_up: confirmed, master: None }
+    }
+
     /// Ends the connections whose time is over.
     pub fn expire(&mut self, now: Duration) {
         while let Some(&(expires, id)) = self.deadlines.first() {
@@ -176,8 +195,7 @@ impl Tracker {
         let turned = answers || (picked_up && !served(&tuple) && served(&tuple.inverse()));
         let (orig, dir) = if turned { (tuple.inverse(), Dir::Reply) } else { (tuple, Dir::Orig) };
         self.make_room();
-        self.last_id = self.last_id.wrapping_add(1);
-        let id = FlowId(self.last_id);
+        let id = self.next_id();
         let flow = Flow { id, orig, reply: orig.inverse() };
         let phase = match tcp {
             None => Phase::Datagrams,
@@ -186,11 +204,21 @@ impl Tracker {
         };
         let master = fulfil(&orig);
         let entry = Entry { flow, phase, answered: picked_up, picked_up, master, expires: Duration::ZERO, state: None };
-        self.flows.insert(id, entry);
-        // In this order: a connection from a port to itself has one tuple, and its packets go the original way.
-        self.tuples.insert(flow.reply, (id, Dir::Reply));
-        self.tuples.insert(flow.orig, (id, Dir::Orig));
+        self.insert(entry);
         Some((id, dir))
+    }
+
+    fn next_id(&mut self) -> FlowId {
+        self.last_id = self.last_id.wrapping_add(1);
+        FlowId(self.last_id)
+    }
+
+    fn insert(&mut self, entry: Entry) {
+        let flow = entry.flow;
+        self.flows.insert(flow.id, entry);
+        // In this order: a connection from a port to itself has one tuple, and its packets go the original way.
+        self.tuples.insert(flow.reply, (flow.id, Dir::Reply));
+        self.tuples.insert(flow.orig, (flow.id, Dir::Orig));
     }
 
     fn make_room(&mut self) {
@@ -402,6 +430,21 @@ mod tests {
         tracker.expire(at(30));
         tracker.set_state(id, State::zeroed(1));
         assert_eq!(tracker.state(id), None);
+    }
+
+    #[test]
+    fn a_connection_is_adopted_as_it_stood() {
+        let mut tracker = Tracker::default();
+        let known = see(&mut tracker, &to_server(ACK), 0).unwrap().flow;
+        let reply = Tuple { dst: [10, 0, 2, 1].into(), dport: 40_001, ..known.reply };
+        let (flow, state) = (Flow { reply, ..known }, State::new(b"abc").unwrap());
+        let seen = tracker.adopt(&flow, CtInfo::EstablishedReply, true, state, at(1));
+        assert_eq!(tracker.take_closed(), [known.id]);
+        assert_eq!((seen.flow.orig, seen.flow.reply, seen.info), (flow.orig, reply, CtInfo::EstablishedReply));
+        assert!(seen.confirmed() && seen.first && tracker.holds(seen.flow.id));
+        assert_eq!(tracker.state(seen.flow.id), Some(state));
+        assert_eq!(see(&mut tracker, &to_server(ACK), 2).unwrap().flow, seen.flow);
+        assert!(!tracker.adopt(&flow, CtInfo::New, false, state, at(3)).confirmed());
     }
 
     #[test]

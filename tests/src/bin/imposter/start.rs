@@ -77,6 +77,9 @@ pub(crate) fn greet(mode: &str) {
     }
     let confined = seal_worker().unwrap();
     let Answer::Go = ask(&Ask::Ready(confined)) else { panic!("no go") };
+    if mode == "talkative" {
+        say(PACKETS, &[2, 0, 0, 0]);
+    }
 }
 
 /// Waits on its channel without a word. The launcher's filter allows no sleep.

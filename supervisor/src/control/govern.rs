@@ -1,0 +1,115 @@
+//! What the operator can have done: to one lane, or to all of them by a new configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cthelper_policy::config::Config;
+use cthelper_policy::config::reload::{differences, live_part_of_all};
+use cthelper_proto::ctl::{HelperStatus, Reply, Request, Status};
+use tokio::sync::{Mutex, oneshot};
+
+use crate::configuration::Source;
+use crate::lane::{Command, Handle};
+
+/// A lane that does not answer within this time is reported as such; a lane's turn takes milliseconds.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Gives orders to lanes. Cheap to clone; a reload waits for the one before it.
+#[derive(Clone)]
+pub struct Governor {
+    lanes: Arc<[Handle]>,
+    source: Arc<Source>,
+    /// What is in force.
+    config: Arc<Mutex<Config>>,
+}
+
+impl Governor {
+    /// Governs these lanes, which serve by `config`; it is read from `source` again when asked for.
+    pub fn new(lanes: Vec<Handle>, source: Source, config: Config) -> Self {
+        Self { lanes: lanes.into(), source: Arc::new(source), config: Arc::new(Mutex::new(config)) }
+    }
+
+    /// How many lanes there are.
+    pub(super) fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Tells every lane to stop.
+    pub(super) fn stop(&self) {
+        for lane in self.lanes.iter() {
+            lane.order(Command::Stop);
+        }
+    }
+
+    /// Carries out one request.
+    pub(super) async fn answer(&self, request: Request) -> Reply {
+        match request {
+            Request::Status => Reply::Status(self.status().await),
+            Request::Restart { helper } => self.order(&helper, Command::Restart).await,
+            Request::Enable { helper } => self.order(&helper, Command::Enable).await,
+            Request::Disable { helper } => self.order(&helper, Command::Disable).await,
+            Request::Reload => self.reload().await,
+        }
+    }
+
+    /// Reads the configuration again. One that is wrong changes nothing; otherwise each lane applies what can be applied while it
+    /// serves, and what cannot is said.
+    pub(super) async fn reload(&self) -> Reply {
+        let mut config = self.config.lock().await;
+        let new = match self.source.read() {
+            Ok(new) => new,
+            Err(error) => {
+                tracing::error!(%error, "reload: the configuration is wrong; nothing has changed");
+                return Reply::Failed { reason: error.to_string() };
+            }
+        };
+        let changes = differences(&config, &new);
+        for (name, helper) in &mut config.helpers {
+            let wanted =
+                new.helpers.get(name).filter(|_| changes.helpers.get(name).is_some_and(|changes| !changes.live.is_empty()));
+            let (Some(lane), Some(wanted)) = (self.lanes.iter().find(|lane| lane.name == *name), wanted) else { continue };
+            match ask(lane, |answer| Command::Reconfigure(Box::new(wanted.clone()), answer)).await {
+                Some(Ok(())) => *helper = cthelper_policy::config::reload::live_part(helper, wanted),
+                Some(Err(reason)) => return Reply::Failed { reason: format!("helper {name}: {reason}") },
+                None => return Reply::Failed { reason: format!("helper {name} does not answer; see the log") },
+            }
+        }
+        *config = live_part_of_all(&config, &new);
+        let (applied, waiting) = (changes.applied(), changes.waiting());
+        tracing::info!(applied = applied.join(", "), waiting = waiting.join(", "), "configuration read again");
+        Reply::Reloaded { applied, waiting }
+    }
+
+    async fn status(&self) -> Status {
+        let mut helpers: Vec<HelperStatus> = Vec::new();
+        for lane in self.lanes.iter() {
+            if let Some(status) = ask(lane, Command::Status).await {
+                helpers.push(status);
+            } else {
+                tracing::warn!(helper = %lane.name, "the lane is over and has no status");
+            }
+        }
+        helpers.sort_by(|a, b| a.name.cmp(&b.name));
+        Status { helpers }
+    }
+
+    async fn order(&self, helper: &str, command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command) -> Reply {
+        let Some(lane) = self.lanes.iter().find(|lane| lane.name == helper) else {
+            let known: Vec<&str> = self.lanes.iter().map(|lane| lane.name.as_str()).collect();
+            return Reply::Failed { reason: format!("no helper {:?} is served; served: {}", helper, known.join(", ")) };
+        };
+        match ask(lane, command).await {
+            Some(Ok(())) => Reply::Done,
+            Some(Err(reason)) => Reply::Failed { reason },
+            None => Reply::Failed { reason: format!("helper {helper} does not answer; see the log") },
+        }
+    }
+}
+
+async fn ask<T>(lane: &Handle, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
+    let (answer, answered) = oneshot::channel();
+    if !lane.order(command(answer)) {
+        return None;
+    }
+    tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
+}
