@@ -32,11 +32,12 @@ impl Trace {
         Self { folder: scratch("trace") }
     }
 
-    /// A program that becomes `cthelperd`, traced.
-    pub fn cthelperd(&self) -> PathBuf {
+    /// A program that becomes `cthelperd`, traced: with its descendants (`all`) or `alone`.
+    pub fn cthelperd(&self, whom: &str) -> PathBuf {
         let script = self.folder.join("traced");
         let (tracer, program) = (binary("tracer"), binary("cthelperd"));
-        let text = format!("#!/bin/sh\nexec {} {} {} \"$@\"\n", tracer.display(), self.file().display(), program.display());
+        let text =
+            format!("#!/bin/sh\nexec {} {whom} {} {} \"$@\"\n", tracer.display(), self.file().display(), program.display());
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         script
