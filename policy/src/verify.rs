@@ -11,7 +11,7 @@ pub struct Expected {
     pub gid: u32,
     /// Who made it.
     pub parent: u32,
-    /// seccomp filters it has at least: launcher's and its own.
+    /// seccomp filters it has at least: launcher's and its own, and those of its parent.
     pub filters_min: u32,
     /// An ordinary user launched it, who cannot drop the groups it is in.
     pub groups_may_remain: bool,
@@ -28,6 +28,15 @@ impl Expected {
     /// Launched by an ordinary user under its own name (`cthelperd replay`).
     pub fn unprivileged(uid: u32, gid: u32, parent: u32) -> Self {
         Self { groups_may_remain: true, bounding_may_remain: true, ..Self::strict(uid, gid, parent) }
+    }
+}
+
+impl Expected {
+    /// With as many filters more as its parent has, by the parent's `/proc/PID/status`: a child inherits them.
+    #[must_use]
+    pub fn beneath(self, parent_status: &str) -> Self {
+        let inherited = Status(parent_status).field("Seccomp_filters").and_then(|text| text.parse::<u32>().ok());
+        Self { filters_min: self.filters_min.saturating_add(inherited.unwrap_or(0)), ..self }
     }
 }
 

@@ -14,11 +14,13 @@ use cthelper_proto::ipc::{
     Answer, Ask, FromWorker, PacketHeader, Rule, Segment, Settings, Ticket, ToWorker, Verdict, append, decode, encode,
 };
 use cthelper_proto::types::State;
-use cthelper_supervisor::spawn::Identity;
 use cthelper_supervisor::spawn::launcher::ROLE;
+use cthelper_supervisor::spawn::{Identity, Recipe};
+use cthelper_supervisor::warden::{Hiring, News};
 use cthelper_tests::binaries::binary;
 use cthelper_tests::calls::{Call, Trace, filtered, idle, unused};
 use cthelper_tests::control::{Control, Net};
+use cthelper_tests::eventually;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
 use nix::unistd::geteuid;
 
@@ -123,4 +125,57 @@ fn each_line_of_launcher_and_worker_is_used_by_honest_work() {
     }
     assert_eq!(unused(&WORKER, serving), [""; 0]);
     assert_eq!(unused(&LAUNCHER, launching), [""; 0]);
+}
+
+/// A warden that makes a worker and ends it; its own calls, and those of its child before that has a filter of its own.
+fn wardens_work() -> (Vec<Call>, Vec<Call>) {
+    let trace = Trace::new();
+    let identity = Identity::find(Daemon::USER, Daemon::USER).unwrap();
+    let mut recipe = Recipe::new("ftp", binary("cthelper-worker"), identity);
+    recipe.launcher = binary("cthelperd");
+    let mut hiring = Hiring::start(&trace.cthelperd("all")).unwrap();
+    let post = hiring.post(&recipe).unwrap();
+    let warden = hiring.seal().unwrap();
+    let news = || eventually("news of the warden", || post.news().unwrap());
+    let channels = post.spawn(1).unwrap();
+    let News::Spawned { pid, .. } = news() else { panic!("no worker") };
+    let asked = |ask: fn(&Ask) -> bool| {
+        eventually("the worker to ask", || {
+            let mut record = [0; 4096];
+            let length = recv(channels.asks.as_raw_fd(), &mut record, MsgFlags::empty()).ok()?;
+            Some(ask(&decode(&record[..length]).unwrap().0))
+        })
+    };
+    assert!(asked(|ask| matches!(ask, Ask::Launched(_))));
+    assert!(asked(|ask| matches!(ask, Ask::Hello(..))));
+    post.kill(1).unwrap();
+    assert!(matches!(news(), News::Ended { .. }));
+    let own = warden.pid();
+    drop((post, warden));
+    let mut calls = trace.calls();
+    (calls.remove(&own).unwrap(), calls.remove(&pid).unwrap())
+}
+
+#[test]
+fn each_line_of_the_warden_is_used_by_it_or_its_launchers() {
+    if !geteuid().is_root() {
+        return println!("skipped: tracing across identities needs root");
+    }
+    let (own, child) = wardens_work();
+    for (who, calls) in [("own", &own), ("child", &child)] {
+        println!("== {who}");
+        let mut n = std::collections::BTreeMap::new();
+        for c in calls {
+            *n.entry((
+                c.name,
+                c.args[0] as u32,
+                c.args[1] as u32,
+                if c.name == "mount" || c.name == "clone" || c.name == "clone3" { c.args[2] as u32 } else { 0 },
+            ))
+            .or_insert(0) += 1;
+        }
+        for (k, v) in n {
+            println!("{v:4} {k:x?}");
+        }
+    }
 }

@@ -12,11 +12,23 @@ use super::{ConfineError, While};
 use crate::profile::{Allow, Arg, Profile};
 use crate::syscall::number;
 
-/// Applies the profile's filter to this thread and its children to come; it cannot be taken off again.
+/// Applies the profile's filter to this thread and its children to come; it cannot be taken off again. What is to look absent takes a
+/// filter of its own: one has one answer for what it does not allow.
 pub(super) fn apply(profile: &Profile) -> Result<(), ConfineError> {
     let arch = TargetArch::try_from(ARCH).doing("find a system call filter for this architecture")?;
+    if !profile.absent.is_empty() {
+        let program = hide(profile, arch).doing("compile the filter of absent system calls")?;
+        seccompiler::apply_filter(&program).doing("apply the filter of absent system calls")?;
+    }
     let program = compile(profile, arch, std::process::id()).doing("compile the system call filter")?;
     seccompiler::apply_filter(&program).doing("apply the system call filter")
+}
+
+/// Answers the profile's absent calls with `ENOSYS`, and leaves every other to the next filter.
+fn hide(profile: &Profile, arch: TargetArch) -> Result<BpfProgram, BackendError> {
+    let absent = profile.absent.iter().filter_map(|absent| number(absent.name, arch)).map(|nr| (nr, Vec::new())).collect();
+    let answer = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    SeccompFilter::new(absent, SeccompAction::Allow, answer, arch)?.try_into()
 }
 
 /// The filter's program: an allow-list for one architecture and the process `pid`; anything else ends the process with SIGSYS.
@@ -30,6 +42,9 @@ fn compile(profile: &Profile, arch: TargetArch, pid: u32) -> Result<BpfProgram, 
             (None, entry) => *entry = None,
             (Some(_), None) => {}
         }
+    }
+    for nr in profile.absent.iter().filter_map(|absent| number(absent.name, arch)) {
+        rules.insert(nr, None); // the other filter's answer goes before this one's
     }
     // An empty list of alternatives means "whatever the arguments" to seccompiler.
     let rules = rules.into_iter().map(|(nr, alternatives)| (nr, alternatives.unwrap_or_default())).collect();

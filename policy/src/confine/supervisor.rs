@@ -1,13 +1,16 @@
 //! Supervisor and warden give up what they will not need.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use caps::{CapSet, Capability, CapsHashSet};
+use cthelper_proto::ipc::Enforcement;
 use nix::sys::prctl;
 
-use super::{ConfineError, While};
+use super::launch::own_mounts;
+use super::{ConfineError, While, filter, ruleset};
 use crate::profile::Profile;
-use crate::profiles::{SUPERVISOR, WARDEN};
+use crate::profiles::{LAUNCHERS, SUPERVISOR, WARDEN, WORKERS_FOLDERS};
 
 /// Confines the supervisor: its profile's capabilities and no more. To be called before it has threads.
 ///
@@ -17,12 +20,20 @@ pub fn supervisor() -> Result<(), ConfineError> {
     reduce(&SUPERVISOR)
 }
 
-/// Confines the warden, before it serves.
+/// Confines the warden, before it serves, and with it its launchers to come. `launchers` may be executed, and whatever lies in `folders`,
+/// those of the workers' binaries: an upgrade puts new files there.
 ///
 /// # Errors
 /// As [`supervisor`].
-pub fn warden() -> Result<(), ConfineError> {
-    reduce(&WARDEN)
+pub fn warden(launchers: &[&Path], folders: &[&Path]) -> Result<Enforcement, ConfineError> {
+    reduce(&WARDEN)?;
+    // Landlock lets nobody arrange mounts, so it is done once, here; without privileges a launcher gets such a tree of its own anyway.
+    let _ = own_mounts();
+    let launchers = launchers.iter().map(|path| (LAUNCHERS, *path));
+    let folders = folders.iter().map(|path| (WORKERS_FOLDERS, *path));
+    let landlock = ruleset::apply(&WARDEN, &launchers.chain(folders).collect::<Vec<_>>())?;
+    filter::apply(&WARDEN)?;
+    Ok(landlock)
 }
 
 /// Reduces this process to what the profile keeps, in every set, for good: a capability it does not have now is not gained. Without `CAP_SETPCAP` the

@@ -12,8 +12,10 @@ pub struct Profile {
     pub role: &'static str,
     /// Allowed system calls; any other kills the process (SIGSYS). `None` = not filtered.
     pub syscalls: Option<&'static [Allow]>,
-    /// Another role's calls that are allowed here as well.
-    pub includes: Option<&'static Profile>,
+    /// System calls that are answered as if the kernel did not have them, so that libc takes the older way.
+    pub absent: &'static [Absent],
+    /// Roles whose calls are allowed here as well: those it becomes, or whose parent it is.
+    pub includes: &'static [&'static Profile],
     /// Files and folders it may open; landlock forbids any other. `None` = not restricted.
     pub files: Option<&'static [Beneath]>,
     /// Namespaces it gets for itself, where the host permits it; what it got is reported.
@@ -58,6 +60,15 @@ impl Allow {
     pub fn permits(&self, args: [u64; 6], pid: u32) -> bool {
         self.when.iter().all(|arg| args.get(usize::from(arg.index)).is_some_and(|value| arg.holds(*value, pid)))
     }
+}
+
+/// A system call that is answered with `ENOSYS`.
+#[derive(Clone, Copy, Debug)]
+pub struct Absent {
+    /// Its name.
+    pub name: &'static str,
+    /// Why, and what is used instead.
+    pub reason: &'static str,
 }
 
 /// A condition on an argument.
@@ -189,10 +200,10 @@ pub(crate) const fn mib(count: u64) -> u64 {
 }
 
 impl Profile {
-    /// All allowed calls: its own, then the included role's.
-    pub fn all_syscalls(&self) -> impl Iterator<Item = &'static Allow> {
-        let included = self.includes.and_then(|profile| profile.syscalls);
-        self.syscalls.into_iter().chain(included).flatten()
+    /// All allowed calls: its own, then those of the included roles.
+    pub fn all_syscalls(&self) -> Box<dyn Iterator<Item = &'static Allow>> {
+        let included = self.includes.iter().flat_map(|profile| profile.all_syscalls());
+        Box::new(self.syscalls.into_iter().flatten().chain(included))
     }
 
     /// The capabilities it keeps.

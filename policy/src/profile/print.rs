@@ -58,8 +58,10 @@ impl fmt::Display for Profile {
             None => writeln!(f, "system calls: not filtered")?,
             Some(calls) => list(f, "system calls (any other kills the process)", "none", calls.iter())?,
         }
-        if let Some(included) = self.includes {
-            writeln!(f, "  and those of role {}", included.role)?;
+        self.includes.iter().try_for_each(|included| writeln!(f, "  and those of role {}", included.role))?;
+        if !self.absent.is_empty() {
+            let absent = self.absent.iter().map(|absent| format!("{:<44} {}", absent.name, absent.reason));
+            list(f, "answered as if the kernel did not have them", "none", absent)?;
         }
         match self.files {
             None => writeln!(f, "files: not restricted")?,

@@ -62,7 +62,8 @@ pub const LAUNCHER: Profile = Profile {
         call_if("seccomp", &[arg(0, SECCOMP_SET_MODE_FILTER), arg(1, 0)], "the worker applies its own filter"),
         call("riscv_hwprobe", "libc picks its string functions on riscv64").elsewhere(),
     ]),
-    includes: Some(&WORKER),
+    absent: &[],
+    includes: &[&WORKER],
     files: Some(&[
         library("/lib", "libc, where it is not in /usr/lib"),
         library("/lib64", "libc, where it is not in /usr/lib64"),
@@ -83,10 +84,10 @@ pub const LAUNCHER: Profile = Profile {
 /// The one file outside the library folders that a launcher may execute.
 pub(crate) const WORKERS_BINARY: &str = "worker's binary";
 
-const fn library(path: &'static str, reason: &'static str) -> Beneath {
+pub(super) const fn library(path: &'static str, reason: &'static str) -> Beneath {
     Beneath { place: Place::At(path), reach: Reach::Read, reason }
 }
 
-const fn loader(path: &'static str, reason: &'static str) -> Beneath {
+pub(super) const fn loader(path: &'static str, reason: &'static str) -> Beneath {
     Beneath { place: Place::At(path), reach: Reach::Execute, reason }
 }

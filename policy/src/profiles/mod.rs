@@ -9,6 +9,7 @@ pub use launcher::LAUNCHER;
 pub(crate) use launcher::WORKERS_BINARY;
 pub use supervisor::SUPERVISOR;
 pub use warden::WARDEN;
+pub(crate) use warden::{LAUNCHERS, WORKERS_FOLDERS};
 pub use worker::WORKER;
 
 use crate::profile::Profile;

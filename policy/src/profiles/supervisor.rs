@@ -8,7 +8,8 @@ use crate::profile::{Keep, Profile};
 pub const SUPERVISOR: Profile = Profile {
     role: "supervisor",
     syscalls: None,
-    includes: None,
+    absent: &[],
+    includes: &[],
     files: None,
     namespaces: &[],
     caps: &[Keep { cap: Capability::CAP_NET_ADMIN, reason: "register helpers, give verdicts, create expectations" }],

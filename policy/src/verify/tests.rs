@@ -182,3 +182,10 @@ fn a_network_with_an_interface_is_somebodys() {
     let deviation = with("    lo:       0       0    0\n  eth0: 1201 7 0\n").unwrap_err();
     assert_eq!(deviation.to_string(), "net/dev: found eth0, wanted no interface but lo");
 }
+
+#[test]
+fn filters_of_the_parent_count_for_nothing() {
+    let alone = Expected::strict(990, 990, 77);
+    assert_eq!(alone.beneath("Name:\tcthelperd\nSeccomp_filters:\t2\n").filters_min, 4);
+    assert_eq!(alone.beneath("").filters_min, 2);
+}

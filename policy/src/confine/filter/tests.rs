@@ -2,7 +2,7 @@
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "words of a register")]
 
-use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS};
+use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS};
 
 use super::*;
 use crate::profiles::{ALL, LAUNCHER, WORKER};
@@ -98,9 +98,25 @@ fn exactly_the_tables_calls_are_allowed() {
     for (profile, filter) in filters() {
         for nr in 0..600 {
             let lines: Vec<_> = profile.all_syscalls().filter(|call| number(call.name, filter.arch) == Some(nr)).collect();
-            let wanted = lines.iter().any(|call| call.permits([0; 6], PID));
+            let absent = profile.absent.iter().any(|absent| number(absent.name, filter.arch) == Some(nr));
+            let wanted = absent || lines.iter().any(|call| call.permits([0; 6], PID));
             let verdict = decide(&filter.program, &data(audit_arch(filter.arch), nr, [0; 6]));
             assert_eq!(allowed(verdict), wanted, "{} {nr}", profile.role);
+        }
+    }
+}
+
+/// The kernel takes the answer of the strictest filter: a refusal goes before the permission that the other one gives.
+#[test]
+fn exactly_the_absent_calls_look_as_if_the_kernel_did_not_have_them() {
+    for profile in ALL.iter().filter(|profile| !profile.absent.is_empty()) {
+        for arch in ARCHES {
+            let program = hide(profile, arch).unwrap();
+            for nr in 0..600 {
+                let absent = profile.absent.iter().any(|absent| number(absent.name, arch) == Some(nr));
+                let wanted = if absent { SECCOMP_RET_ERRNO | libc::ENOSYS as u32 } else { SECCOMP_RET_ALLOW };
+                assert_eq!(decide(&program, &data(audit_arch(arch), nr, [0; 6])), wanted, "{} {nr}", profile.role);
+            }
         }
     }
 }
