@@ -49,6 +49,9 @@ pub struct Verified {
     pub gid: u32,
     /// How many filters.
     pub seccomp_filters: u32,
+    /// Its parent traces it, will see how it ends, and keeps every other tracer away. No condition: some hosts do not allow it, and only
+    /// root could be the other.
+    pub witnessed: bool,
 }
 
 /// The first field that is not as it must be; the worker is not served with.
@@ -93,7 +96,8 @@ pub fn verify(status_text: &str, expected: &Expected) -> Result<Verified, Deviat
     status.number("Threads", 1)?;
     status.number("PPid", expected.parent)?;
     let seccomp_filters = status.at_least("Seccomp_filters", expected.filters_min)?;
-    Ok(Verified { uid: expected.uid, gid: expected.gid, seccomp_filters })
+    let witnessed = status.number("TracerPid", expected.parent).is_ok();
+    Ok(Verified { uid: expected.uid, gid: expected.gid, seccomp_filters, witnessed })
 }
 
 /// Judges the text of `/proc/PID/net/dev` (`proc_pid_net(5)`): two lines of headings, then one per interface of the process's network.

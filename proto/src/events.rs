@@ -111,7 +111,7 @@ pub enum Exit {
 pub struct Fault {
     /// Why the signal was sent, by signal: sigaction(2).
     pub si_code: i32,
-    /// What kind of address or call it was, in words.
+    /// In words: what kind of address or call it was, or who sent the signal. Not which address: `siginfo_t` keeps it in a union.
     pub class: String,
     /// Of SIGSYS: the call that was not allowed.
     pub syscall: Option<Syscall>,

@@ -7,3 +7,4 @@ mod escapes;
 mod orders;
 mod rules;
 mod starts;
+mod witness;

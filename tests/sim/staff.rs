@@ -263,3 +263,17 @@ fn settings_that_do_not_fit_the_helper_change_nothing() {
     assert_eq!(stage.status().on_down, "hold");
     assert!(matches!(stage.stop(), Ended::Orderly));
 }
+
+#[test]
+fn without_its_warden_a_lane_ends_disabled_and_every_packet_comes_back() {
+    let stage = Play::ftp().spares(1).start();
+    let mut flows: Vec<Control> = (0..5).map(|n| Control::over(Net::Snat4, n)).collect();
+    let (pid, ids) = in_flight(&stage, flows.iter_mut().map(|flow| flow.client(PORT)).collect());
+    stage.signal(stage.warden(), Signal::SIGKILL);
+    let kernel = stage.kernel.clone();
+    assert!(kernel.come_back(&ids).iter().all(Released::is_as_it_came));
+    let Ended::Fault(fault) = stage.ends() else { panic!() };
+    assert_eq!(fault.doing, "reach the warden: it is gone");
+    assert_eq!(kernel.enabled(), [true, false]);
+    eventually("the end of its workers", || (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+}

@@ -105,7 +105,7 @@ impl Play {
         };
         let thread = std::thread::spawn(run);
         let handle = told.recv_timeout(PATIENCE).unwrap();
-        Stage { kernel: script, handle, records, seen: RefCell::default(), thread, _warden: warden }
+        Stage { kernel: script, handle, records, seen: RefCell::default(), thread, warden }
     }
 }
 
@@ -117,10 +117,15 @@ pub struct Stage {
     records: Records,
     seen: RefCell<Vec<Event>>,
     thread: JoinHandle<Ended>,
-    _warden: Warden,
+    warden: Warden,
 }
 
 impl Stage {
+    /// The process that makes its workers.
+    pub fn warden(&self) -> u32 {
+        self.warden.pid()
+    }
+
     /// Asks the lane how it is.
     pub fn status(&self) -> HelperStatus {
         self.answer(Command::Status)

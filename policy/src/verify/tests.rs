@@ -85,7 +85,7 @@ fn without(field: &str) -> String {
 
 #[test]
 fn sealed_worker_is_verified() {
-    assert_eq!(verify(WORKER, &strict()), Ok(Verified { uid: 64321, gid: 64321, seccomp_filters: 2 }));
+    assert_eq!(verify(WORKER, &strict()), Ok(Verified { uid: 64321, gid: 64321, seccomp_filters: 2, witnessed: false }));
     let three = verify(&with("Seccomp_filters", "3"), &strict());
     assert_eq!(three.map(|seen| seen.seccomp_filters), Ok(3), "a container's own filter may lie beneath");
 }
@@ -134,6 +134,14 @@ fn missing_field_is_a_deviation() {
         assert_eq!((deviation.field, deviation.found.as_str()), (field, ""));
     }
     assert_eq!(verify("", &strict()).unwrap_err().field, "Uid");
+}
+
+#[test]
+fn a_worker_is_witnessed_if_its_parent_traces_it() {
+    for (tracer, witnessed) in [("18502", true), ("0", false), ("18503", false)] {
+        let seen = if tracer == "0" { verify(WORKER, &strict()) } else { verify(&with("TracerPid", tracer), &strict()) };
+        assert_eq!(seen.map(|seen| seen.witnessed), Ok(witnessed), "{tracer}");
+    }
 }
 
 #[test]

@@ -142,7 +142,10 @@ fn worker_passes_verification(binary: &Path) {
     assert!(launched.contains("own network, ipc, mounts, names"), "{launched}");
     let sealed = cage.heard();
     println!("  {launched} {sealed}; ready after {:?}", cage.start.elapsed());
-    assert_eq!(verify(&cage.status(), &strict()), Ok(Verified { uid: WORKER, gid: WORKER, seccomp_filters: 2 }));
+    assert_eq!(
+        verify(&cage.status(), &strict()),
+        Ok(Verified { uid: WORKER, gid: WORKER, seccomp_filters: 2, witnessed: false })
+    );
     assert_ne!(cage.link("ns/net"), std::fs::read_link("/proc/self/ns/net").unwrap());
     assert_eq!(cage.link("cwd"), Path::new("/"));
     let fds = std::fs::read_dir(format!("/proc/{}/fd", cage.child.id())).unwrap().count();
@@ -171,7 +174,7 @@ fn worker_of_an_ordinary_user_passes_verification(binary: &Path) {
     let cage = Cage::start(command.args(["role", "launcher", &uid.to_string(), &gid.to_string(), "idle"]));
     println!("  {} {}", cage.heard(), cage.heard());
     let expected = Expected::unprivileged(uid, gid, std::process::id());
-    assert_eq!(verify(&cage.status(), &expected), Ok(Verified { uid, gid, seccomp_filters: 2 }));
+    assert_eq!(verify(&cage.status(), &expected), Ok(Verified { uid, gid, seccomp_filters: 2, witnessed: false }));
     cage.go();
     assert_eq!(cage.heard(), "idle");
     assert!(cage.ended().0.success());

@@ -196,7 +196,11 @@ impl<K: Kernel> Lane<K> {
         let ended = self.turns(on_start);
         if let (true, Ended::Fault(_)) = (self.started, &ended) {
             // An enabled helper without a listener is worse than none: new connections would not be confirmed.
-            let _ = self.kernel.enable(false);
+            let _ = self.set_enabled(false);
+            self.state = LaneState::Disabled;
+            self.tickets.send_again();
+            self.give_up_waiting(Instant::now());
+            let _ = self.kernel.flush();
         }
         for generation in self.crew.generations() {
             self.dismiss(generation);

@@ -60,6 +60,13 @@ pub(super) struct Mourned {
     until: Instant,
 }
 
+impl Mourned {
+    /// Whether what follows depends on how it ended.
+    pub(super) fn is_undecided(&self) -> bool {
+        !matches!(self.cause, Cause::Replaced | Cause::Dismissed)
+    }
+}
+
 impl<K: Kernel> Lane<K> {
     /// Reads what a worker wrote on stderr, a pipe's worth at most, so that one who keeps writing does not keep us reading.
     pub(super) fn read_log(&mut self, generation: u64) {

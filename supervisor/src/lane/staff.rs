@@ -10,7 +10,7 @@ use cthelper_proto::ipc::{ToWorker, encode};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send};
 
-use super::mourn::Cause;
+use super::mourn::{Cause, Mourned};
 use super::session::{Phase, Session};
 use super::{Ended, Lane};
 use crate::kernel::{Fault, Kernel};
@@ -34,7 +34,8 @@ impl<K: Kernel> Lane<K> {
 
     /// Whether another worker is to be started: one at a time, and none while it is open why the last one ended.
     pub(super) fn wants_staff(&self) -> bool {
-        self.mourning.is_empty() && !self.crew.is_starting() && self.crew.len() < self.wanted()
+        let open = self.mourning.iter().any(Mourned::is_undecided);
+        !open && !self.crew.is_starting() && self.crew.len() < self.wanted()
     }
 
     fn wanted(&self) -> usize {
@@ -107,7 +108,7 @@ impl<K: Kernel> Lane<K> {
 
     /// Replaces a worn worker once a spare is there: no packet goes to it any more, and when it has answered all, the spare serves.
     pub(super) fn retire(&mut self, now: Instant) {
-        self.retiring = self.retiring || (self.is_worn(now) && self.crew.spare_mut().is_some());
+        self.retiring = (self.retiring || self.is_worn(now)) && self.crew.spare_mut().is_some();
         if !self.retiring || self.tickets.in_flight() > 0 {
             return;
         }

@@ -20,6 +20,10 @@ use crate::kernel::Kernel;
 /// Asks answered in one turn; a worker that keeps asking must not keep the lane from its queue.
 const ASKS_A_TURN: usize = 32;
 
+/// What an operator loses where the warden may not trace, and why that may be.
+const UNSEEN: &str = "the warden may not trace workers here (kernel.yama.ptrace_scope above 1, a filter of system calls, another \
+                      tracer): records of crashes will have no `fault`";
+
 /// Why a turn does not go on.
 pub(super) enum Stop {
     /// The worker's fault: its end.
@@ -188,6 +192,9 @@ impl<K: Kernel> Lane<K> {
         }
         session.landlock = landlock;
         session.phase = Phase::Spare;
+        if !session.witnessed && !self.started {
+            tracing::warn!(helper = %self.setup.name(), pid, "{UNSEEN}");
+        }
         self.audit.write(Event::WorkerStarted {
             helper: self.setup.name().to_owned(),
             pid,

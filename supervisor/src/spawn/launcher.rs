@@ -9,6 +9,8 @@ use cthelper_policy::confine::{self, Launch};
 use cthelper_proto::ipc::{Ask, encode};
 use nix::sys::socket::{MsgFlags, send};
 
+use crate::warden::trace_me;
+
 /// First argument of a launcher.
 pub const ROLE: &str = "launch-worker";
 
@@ -35,6 +37,7 @@ pub fn run_if_launcher() -> Option<u8> {
 
 /// The reason why it did not work.
 fn become_worker(uid: u32, gid: u32, worker: &Path, helper: &std::ffi::OsStr) -> String {
+    let _ = trace_me(); // where it is refused, the worker's status says so
     let caged = match confine::launch(&Launch { uid, gid, worker }) {
         Ok(caged) => caged,
         Err(error) => return format!("confinement: {error}"),

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rustix::io::Errno;
+use rustix::process::{WaitOptions, WaitStatus, wait};
 
 use super::protocol::End;
+use super::witness::Witness;
 
 /// Which worker of which lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,19 +22,25 @@ pub(super) struct Name {
 /// Every child that has not been reaped; until then its number is its own.
 #[derive(Debug, Default)]
 pub(super) struct Children {
-    living: HashMap<i32, Name>,
+    living: HashMap<i32, Child>,
+}
+
+#[derive(Debug)]
+struct Child {
+    name: Name,
+    witness: Witness,
 }
 
 impl Children {
     pub(super) fn born(&mut self, pid: u32, name: Name) {
         if let Ok(pid) = i32::try_from(pid) {
-            self.living.insert(pid, name);
+            self.living.insert(pid, Child { name, witness: Witness::default() });
         }
     }
 
     /// How many of a post's there are.
     pub(super) fn of_post(&self, post: usize) -> usize {
-        self.living.values().filter(|name| name.post == post).count()
+        self.living.values().filter(|child| child.name.post == post).count()
     }
 
     pub(super) fn kill(&self, name: Name) {
@@ -42,30 +49,42 @@ impl Children {
 
     /// Ends every child for which `which` holds.
     pub(super) fn kill_those(&self, which: impl Fn(Name) -> bool) {
-        for (pid, name) in &self.living {
-            if which(*name) {
+        for (pid, child) in &self.living {
+            if which(child.name) {
                 let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             }
         }
     }
 
-    /// The next child that has ended; `None` when there is none at the moment.
-    pub(super) fn ended(&mut self) -> Option<(Name, End)> {
+    /// The next child that has ended; `None` when there is none at the moment. Children that only stand still go on.
+    pub(super) fn next_end(&mut self) -> Option<(Name, End)> {
         loop {
-            let status = match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-                Ok(status) => status,
-                Err(Errno::EINTR) => continue,
-                Err(_) => return None,
+            let (pid, status) = match wait(WaitOptions::NOHANG) {
+                Ok(Some((pid, status))) => (pid.as_raw_nonzero().get(), status),
+                Err(Errno::INTR) => continue,
+                Ok(None) | Err(_) => return None,
             };
-            let (pid, end) = match status {
-                WaitStatus::Exited(pid, code) => (pid, End { code: Some(code), ..End::default() }),
-                WaitStatus::Signaled(pid, signal, _) => (pid, End { signal: Some(signal as i32), ..End::default() }),
-                WaitStatus::StillAlive => return None,
-                _ => continue,
-            };
-            if let Some(name) = self.living.remove(&pid.as_raw()) {
-                return Some((name, end));
+            match status.stopping_signal() {
+                Some(signal) => self.attend(pid, signal, status),
+                None => {
+                    if let Some(child) = self.living.remove(&pid) {
+                        return Some((child.name, child.end(status)));
+                    }
+                }
             }
         }
+    }
+
+    fn attend(&mut self, pid: i32, signal: i32, status: WaitStatus) {
+        if let Some(child) = self.living.get_mut(&pid) {
+            child.witness.attend(Pid::from_raw(pid), signal, status.as_raw() >> 16);
+        }
+    }
+}
+
+impl Child {
+    fn end(self, status: WaitStatus) -> End {
+        let signal = status.terminating_signal();
+        End { code: status.exit_status(), signal, fault: self.witness.fault(signal) }
     }
 }

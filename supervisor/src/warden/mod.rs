@@ -14,13 +14,18 @@
 //! | `hiring` | the supervisor's end at boot |
 //! | `post` | a lane's end |
 //! | `run`, `children` | the process itself |
+//! | `witness`, `registers`, `class` | what it sees of a worker's end |
 
 mod children;
+mod class;
 mod hiring;
 mod post;
 mod protocol;
+mod registers;
 pub mod run;
+mod witness;
 
 pub use hiring::{Hiring, Warden};
 pub use post::Post;
 pub use protocol::{End, News};
+pub use witness::trace_me;

@@ -122,14 +122,19 @@ impl Warden {
             if stirred.supervisor_gone {
                 return Ok(());
             }
+            while let Ok(Some(_)) = ends.read_signal() {}
+            self.attend_children();
             for post in stirred.posts {
                 self.obey(post);
             }
-            while let Ok(Some(_)) = ends.read_signal() {}
-            while let Some((Name { post, generation }, end)) = self.children.ended() {
-                if let Some(desk) = self.posts.get_mut(post) {
-                    desk.tell(News::Ended { generation, end });
-                }
+        }
+    }
+
+    /// Children that stand still go on, and those that ended are told of.
+    fn attend_children(&mut self) {
+        while let Some((Name { post, generation }, end)) = self.children.next_end() {
+            if let Some(desk) = self.posts.get_mut(post) {
+                desk.tell(News::Ended { generation, end });
             }
         }
     }

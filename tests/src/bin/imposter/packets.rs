@@ -118,8 +118,16 @@ fn obey(header: &PacketHeader, order: &str) {
         },
         "exit" => exit(0),
         "abort" => std::process::abort(),
+        "overflow" => drop(overflow(&[0; 4096])),
         escape => escape::attempt(escape),
     }
+}
+
+/// Calls itself until there is no stack any more.
+#[expect(unconditional_recursion, reason = "that is the point")]
+fn overflow(below: &[u8; 4096]) -> u8 {
+    let here = std::hint::black_box(*below);
+    overflow(&here).wrapping_add(here[0])
 }
 
 /// Asks without end, faster than anybody could answer, hears the answers, and never gives the packet back.

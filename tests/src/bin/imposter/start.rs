@@ -6,6 +6,7 @@ use cthelper_policy::confine::seal_worker;
 use cthelper_proto::ipc::{Answer, Ask, Confined, Enforcement, Expect, Namespaces, Source, Ticket, VERSION};
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Family, L4};
+use nix::sys::signal::{Signal, raise};
 
 use crate::channel::{ASKS, PACKETS, ask, ask_only, say};
 use crate::packets::pass_unsealed;
@@ -33,6 +34,10 @@ pub(crate) fn greet(mode: &str) {
     match mode {
         "exit" => std::process::exit(3),
         "silent" => idle(),
+        "raise" => {
+            let _ = raise(Signal::SIGSEGV); // std's handler is used up
+            let _ = raise(Signal::SIGSEGV);
+        }
         "ask-first" => ask_only(&Ask::Expect(
             Ticket(1),
             Expect {
