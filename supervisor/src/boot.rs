@@ -20,6 +20,8 @@ use std::path::{Path, PathBuf};
 use std::thread::{Builder, JoinHandle};
 
 use cthelper_policy::config::Config;
+use cthelper_policy::profiles::{SUPERVISOR, WARDEN};
+use cthelper_policy::{confine, verify};
 use cthelper_proto::events::Event;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -111,8 +113,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         let post = hiring.post(&Recipe::new(&config.name, worker, identity)).map_err(system("tell the warden what to make"))?;
         setups.push((Setup { config: config.clone(), identity }, post));
     }
-    let _warden = hiring.seal().map_err(system("seal the warden"))?;
-    cthelper_policy::confine::supervisor().map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
+    let warden = hiring.seal().map_err(system("seal the warden"))?;
+    confine_oneself(options, warden.pid())?;
     let (audit, writer) = Audit::open(&options.audit).map_err(system("begin the audit"))?;
     let served = serve(setups, socket, &audit, options);
     let _ = fs::remove_file(options.runtime_dir.join("control.sock"));
@@ -120,6 +122,24 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     drop(audit);
     writer.finish();
     served
+}
+
+/// Gives up what is not needed from here on, and looks whether it is gone: here, and in the warden.
+fn confine_oneself(options: &Options, warden: u32) -> Result<(), Failure> {
+    let places = confine::Places {
+        runtime: Some(&options.runtime_dir),
+        audit_log: options.audit.log.as_deref(),
+        quarantine: options.quarantine_dir.as_deref(),
+        configuration: options.source.path(),
+    };
+    let landlock = confine::supervisor(&places).map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
+    for (process, profile) in [("self".to_owned(), &SUPERVISOR), (warden.to_string(), &WARDEN)] {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let judged = verify::verify_role(&status, profile);
+        judged.map_err(|deviation| Failure::Permission(format!("the {} is not confined: {deviation}", profile.role)))?;
+    }
+    tracing::info!(%landlock, "confined");
+    Ok(())
 }
 
 fn serve(

@@ -10,14 +10,40 @@ use nix::sys::prctl;
 use super::launch::own_mounts;
 use super::{ConfineError, While, filter, ruleset};
 use crate::profile::Profile;
-use crate::profiles::{LAUNCHERS, SUPERVISOR, WARDEN, WORKERS_FOLDERS};
+use crate::profiles::{AUDIT, CONFIGURATION, LAUNCHERS, QUARANTINE, RUNTIME, SUPERVISOR, WARDEN, WORKERS_FOLDERS};
 
-/// Confines the supervisor: its profile's capabilities and no more. To be called before it has threads.
+/// Paths of the supervisor's profile that the operator names; one that is not there when the supervisor confines itself stays closed to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Places<'a> {
+    /// Holds `control.sock`.
+    pub runtime: Option<&'a Path>,
+    /// The audit log.
+    pub audit_log: Option<&'a Path>,
+    /// Packets in hand of dead workers.
+    pub quarantine: Option<&'a Path>,
+    /// The configuration's file.
+    pub configuration: Option<&'a Path>,
+}
+
+impl<'a> Places<'a> {
+    fn named(&self) -> Vec<(&'static str, &'a Path)> {
+        // A device or a pipe is itself the place; a file may be replaced by another of its name.
+        let log = self.audit_log.and_then(|log| if log.exists() && !log.is_file() { Some(log) } else { log.parent() });
+        let configuration = self.configuration.and_then(Path::parent);
+        let places = [(RUNTIME, self.runtime), (AUDIT, log), (QUARANTINE, self.quarantine), (CONFIGURATION, configuration)];
+        places.into_iter().filter_map(|(name, path)| Some((name, path?))).collect()
+    }
+}
+
+/// Confines the supervisor: its profile's capabilities, files and system calls, and no more. To be called before it has threads.
 ///
 /// # Errors
-/// A step failed; the process then still holds too much and must not go on.
-pub fn supervisor() -> Result<(), ConfineError> {
-    reduce(&SUPERVISOR)
+/// A step failed; the process then still holds too much and must not go on. A kernel without landlock is no error; it is reported.
+pub fn supervisor(places: &Places<'_>) -> Result<Enforcement, ConfineError> {
+    reduce(&SUPERVISOR)?;
+    let landlock = ruleset::apply(&SUPERVISOR, &places.named())?;
+    filter::apply(&SUPERVISOR)?;
+    Ok(landlock)
 }
 
 /// Confines the warden, before it serves, and with it its launchers to come. `launchers` may be executed, and whatever lies in `folders`,

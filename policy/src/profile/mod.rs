@@ -161,7 +161,9 @@ pub enum Reach {
     List,
     /// Read and execute files.
     Execute,
-    /// Read, write, create, rename and remove files; list and create folders.
+    /// Connect to the sockets there (landlock restricts that from its ABI 9 on).
+    Connect,
+    /// Read, write, create and remove files; list and create folders; connect to sockets.
     Change,
 }
 

@@ -34,6 +34,7 @@ impl fmt::Display for Beneath {
             Reach::Read => "read",
             Reach::List => "read, list",
             Reach::Execute => "read, execute",
+            Reach::Connect => "connect",
             Reach::Change => "read, write, create, remove",
         };
         write!(f, "{place:<44} {how}: {}", self.reason)

@@ -8,6 +8,7 @@ mod worker;
 pub use launcher::LAUNCHER;
 pub(crate) use launcher::WORKERS_BINARY;
 pub use supervisor::SUPERVISOR;
+pub(crate) use supervisor::{AUDIT, CONFIGURATION, QUARANTINE, RUNTIME};
 pub use warden::WARDEN;
 pub(crate) use warden::{LAUNCHERS, WORKERS_FOLDERS};
 pub use worker::WORKER;

@@ -6,7 +6,8 @@
 use caps::Capability;
 use libc::{
     CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWUTS, CLONE_VFORK, CLONE_VM, PR_CAP_AMBIENT, PR_CAPBSET_DROP,
-    PR_CAPBSET_READ, PR_SET_PDEATHSIG, SIGBUS, SIGCHLD, SIGKILL, SIGSEGV, SIGSTOP,
+    PR_CAPBSET_READ, PR_SET_PDEATHSIG, PTRACE_CONT, PTRACE_DETACH, PTRACE_GET_SYSCALL_INFO, PTRACE_GETEVENTMSG, PTRACE_GETREGSET,
+    PTRACE_GETSIGINFO, PTRACE_SETOPTIONS, PTRACE_TRACEME, SIGBUS, SIGCHLD, SIGKILL, SIGSEGV, SIGSTOP,
 };
 
 use super::launcher::{library, loader};
@@ -15,6 +16,9 @@ use crate::profiles::LAUNCHER;
 
 /// `PR_SET_MDWE` of linux/prctl.h.
 const PR_SET_MDWE: u32 = 65;
+
+/// Of x86_64 alone: asm/ptrace-abi.h.
+const PTRACE_GETREGS: u32 = 12;
 
 /// What the warden keeps.
 pub const WARDEN: Profile = Profile {
@@ -25,7 +29,15 @@ pub const WARDEN: Profile = Profile {
         call("wait4", "how a worker ended"),
         call_if("kill", &[arg(1, int(SIGKILL))], "end a worker"),
         call_if("clone", &[arg(0, int(CLONE_VM | CLONE_VFORK | SIGCHLD))], "start a launcher; no thread, no namespace"),
-        call("ptrace", "see what ends a worker, where the host lets it").elsewhere(),
+        call_if("ptrace", &[arg(0, PTRACE_TRACEME)], "a launcher lets the warden see how it ends"),
+        call_if("ptrace", &[arg(0, PTRACE_SETOPTIONS)], "be told of exec and exit; nobody outlives the warden"),
+        call_if("ptrace", &[arg(0, PTRACE_CONT)], "a child that was looked at goes on"),
+        call_if("ptrace", &[arg(0, PTRACE_DETACH)], "a child that was stopped stays so").elsewhere(),
+        call_if("ptrace", &[arg(0, PTRACE_GETSIGINFO)], "where a signal came from"),
+        call_if("ptrace", &[arg(0, PTRACE_GETEVENTMSG)], "how a child is about to end"),
+        call_if("ptrace", &[arg(0, PTRACE_GETREGS)], "the arguments of a forbidden call, on x86_64").elsewhere(),
+        call_if("ptrace", &[arg(0, PTRACE_GETREGSET)], "as GETREGS, elsewhere").elsewhere(),
+        call_if("ptrace", &[arg(0, PTRACE_GET_SYSCALL_INFO)], "which call was forbidden").elsewhere(),
         call("dup2", "a launcher's descriptors become 0 to 2").elsewhere(),
         call("dup3", "as dup2, where there is none").elsewhere(),
         call("chdir", "a launcher leaves the folder it was started in"),
@@ -55,7 +67,7 @@ pub const WARDEN: Profile = Profile {
         call("landlock_add_rule", "a launcher may read libraries").elsewhere(),
         call_if("tgkill", &[arg(2, int(SIGSEGV))], "as the launcher's, whose number this filter does not know"),
         call_if("tgkill", &[arg(2, int(SIGBUS))], "as the launcher's, whose number this filter does not know"),
-        call_if("tgkill", &[arg(2, int(SIGSTOP))], "a launcher waits until it is traced").elsewhere(),
+        call_if("tgkill", &[arg(2, int(SIGSTOP))], "a launcher waits until it is traced, where the host lets it").elsewhere(),
     ]),
     absent: &[Absent { name: "clone3", reason: "its flags are in memory, where no filter looks; libc takes clone" }],
     includes: &[&LAUNCHER],

@@ -23,7 +23,7 @@ pub(crate) fn dispatch(args: &[&str]) -> Option<ExitCode> {
 /// A supervisor, which says its status on stdout; or a warden, if there is something to launch.
 fn supervisor(rest: &[&str]) -> ExitCode {
     let [uid, gid, action] = rest else {
-        confine::supervisor().unwrap();
+        confine::supervisor(&confine::Places::default()).unwrap();
         print!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
         return ExitCode::SUCCESS;
     };
