@@ -1,10 +1,12 @@
 //! The tables of the roles.
 
+mod keeper;
 mod launcher;
 mod supervisor;
 mod warden;
 mod worker;
 
+pub use keeper::{KEEPER, KEEPER_PEERS, KEEPER_SOCKETS};
 pub use launcher::LAUNCHER;
 pub(crate) use launcher::WORKERS_BINARY;
 pub use supervisor::SUPERVISOR;
@@ -16,7 +18,7 @@ pub use worker::WORKER;
 use crate::profile::Profile;
 
 /// Every role with a table, in the order they start.
-pub const ALL: &[&Profile] = &[&SUPERVISOR, &WARDEN, &LAUNCHER, &WORKER];
+pub const ALL: &[&Profile] = &[&SUPERVISOR, &WARDEN, &KEEPER, &LAUNCHER, &WORKER];
 
 /// The role of this name.
 pub fn by_name(role: &str) -> Option<&'static Profile> {

@@ -12,7 +12,7 @@ use libc::{
 
 use super::launcher::{library, loader};
 use crate::profile::{Absent, Beneath, Keep, Place, Profile, Reach, arg, call, call_if, int};
-use crate::profiles::LAUNCHER;
+use crate::profiles::{KEEPER, LAUNCHER};
 
 /// `PR_SET_MDWE` of linux/prctl.h.
 const PR_SET_MDWE: u32 = 65;
@@ -70,7 +70,7 @@ pub const WARDEN: Profile = Profile {
         call_if("tgkill", &[arg(2, int(SIGSTOP))], "a launcher waits until it is traced, where the host lets it").elsewhere(),
     ]),
     absent: &[Absent { name: "clone3", reason: "its flags are in memory, where no filter looks; libc takes clone" }],
-    includes: &[&LAUNCHER],
+    includes: &[&LAUNCHER, &KEEPER],
     files: Some(&[
         library("/lib", "libc, where it is not in /usr/lib"),
         library("/lib64", "libc, where it is not in /usr/lib64"),
@@ -82,6 +82,7 @@ pub const WARDEN: Profile = Profile {
         library("/etc/ld.so.cache", "where libraries lie"),
         library("/etc/ld.so.preload", "a library the host's operator puts into every process"),
         Beneath { place: Place::At("/proc"), reach: Reach::List, reason: "a launcher's own descriptors and mounts" },
+        Beneath { place: Place::At("/dev/null"), reach: Reach::Change, reason: "a keeper outlives whoever reads its words" },
         Beneath { place: Place::Named(LAUNCHERS), reach: Reach::Execute, reason: "this very program, in another role" },
         Beneath { place: Place::Named(WORKERS_FOLDERS), reach: Reach::Execute, reason: "also after an upgrade" },
     ]),

@@ -3,6 +3,8 @@
 # sources. Lines go to stdout and VM_OUT/results; ../run counts them.
 . "$REPO/tests/vm/guest/ftp-matrix.sh"
 . "$REPO/tests/vm/guest/ftp-extra.sh"
+. "$REPO/tests/vm/guest/chaos.sh"
+. "$REPO/tests/vm/guest/sandbox.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -26,6 +28,8 @@ for source in "$@"; do
         extra_operate
         extra_end
         extra_unclean
+        server_start vsftpd && chaos
+        hostile
     else
         source_stop
     fi
