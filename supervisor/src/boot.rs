@@ -103,7 +103,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     if let Some(dir) = &options.quarantine_dir {
         let _ = folder(dir, 0o700); // where it cannot be had, the quarantine says so, and serving goes on
     }
-    umask(Mode::from_bits_truncate(0o027)); // sockets made from here on are their owner's alone
+    // Sockets made from here on are their owner's alone.
+    let _ = umask(umask(Mode::all()) | Mode::from_bits_truncate(0o027));
     let identity = Identity::find(&options.config.daemon.user, &options.config.daemon.group)
         .map_err(|bad| Failure::Unavailable(bad.to_string()))?;
     let custody = Arc::new(Custody::open(ledger, &options.runtime_dir));

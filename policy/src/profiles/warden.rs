@@ -17,6 +17,8 @@ use crate::profiles::{KEEPER, LAUNCHER};
 /// `PR_SET_MDWE` of linux/prctl.h.
 const PR_SET_MDWE: u32 = 65;
 
+/// `MS_REC | MS_SLAVE` of linux/mount.h.
+const MOUNTS_SLAVE: u32 = 0x4000 | 0x8_0000;
 /// Of x86_64 alone: asm/ptrace-abi.h.
 const PTRACE_GETREGS: u32 = 12;
 
@@ -54,6 +56,7 @@ pub const WARDEN: Profile = Profile {
         call_if("unshare", &[arg(0, int(CLONE_NEWNS))], "a launcher's mounts"),
         call_if("unshare", &[arg(0, int(CLONE_NEWUTS))], "a launcher's names"),
         call_if("unshare", &[arg(0, int(CLONE_NEWUSER))], "what the other four take without privileges").elsewhere(),
+        call_if("mount", &[arg(3, MOUNTS_SLAVE)], "mounts of its own, if the warden has none; landlock says no").elsewhere(),
         call("capget", "a launcher empties its capability sets"),
         call("capset", "a launcher empties its capability sets"),
         call_if("prctl", &[arg(0, int(PR_CAPBSET_READ))], "a launcher empties its bounding set"),
