@@ -51,6 +51,7 @@ pub const WARDEN: Profile = Profile {
         call("setsid", "a launcher leaves the terminal"),
         call("getuid", "a launcher looks who it is").elsewhere(),
         call("getgid", "a launcher looks who it is").elsewhere(),
+        call("geteuid", "a keeper remembers whose it is").elsewhere(),
         call_if("unshare", &[arg(0, int(CLONE_NEWNET))], "a launcher's empty network"),
         call_if("unshare", &[arg(0, int(CLONE_NEWIPC))], "a launcher's ipc"),
         call_if("unshare", &[arg(0, int(CLONE_NEWNS))], "a launcher's mounts"),
