@@ -8,6 +8,7 @@ use cthelper_policy::confine;
 use cthelper_policy::profiles::{KEEPER_PEERS, KEEPER_SOCKETS};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use rustix::net::{SocketFlags, accept_with};
@@ -40,6 +41,7 @@ pub fn run_if_keeper() -> Option<u8> {
         eprintln!("keeper: uid and gid must be numbers");
         return Some(64);
     };
+    let _ = prctl::set_name(c"cthelper-keeper"); // or it would be called `exe`, after the path it was started by
     // Whoever starts it is whom it serves: root.
     let master = nix::unistd::geteuid().as_raw();
     if let Err(error) = confine::keeper(uid, gid) {
