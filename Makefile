@@ -2,11 +2,13 @@
 # make test   every rung: unit, replay, sandbox, sim, and the FTP matrix on two real kernels
 # make check  what a commit must pass: formatting, lints, tests below the VM, documentation
 # make bench  the figures of SPECIFICATION.md, in one virtual machine
+# make bench-recovery  how long a helper is silent when its worker dies, on this machine
+# make vm KERNELS="6.1 6.12 7"  the VM rung on other kernels, 7 being Debian unstable's
 
 CARGO ?= cargo
 KERNELS ?= 6.1 6.12
 
-.PHONY: all build deps demo test unit vm check bench doc fmt clippy deny clean
+.PHONY: all build deps demo test unit vm vm-tests check bench bench-recovery doc fmt clippy deny clean
 
 all: build
 
@@ -19,13 +21,16 @@ deps: ## packages the virtual machines need (apt, when root or with sudo; otherw
 demo: deps build
 	tests/vm/demo
 
-test: deps unit build vm
+test: deps unit build vm-tests vm
 
 unit: ## unit, replay, sandbox and sim rungs, as this user
 	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --workspace
 
-vm:
+vm-tests: ## what the VM rung runs besides the daemon
+	CARGO="$(CARGO)" tests/vm/build-tests
+
+vm: vm-tests
 	tests/vm/run $(KERNELS)
 
 check: fmt clippy unit doc deny
@@ -44,6 +49,9 @@ deny: ## advisories and licences, where cargo-deny is installed; it needs no net
 
 bench: deps build
 	tests/vm/bench
+
+bench-recovery: build
+	$(CARGO) bench --locked -q -p cthelper-tests --bench recovery
 
 clean:
 	$(CARGO) clean

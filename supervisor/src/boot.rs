@@ -21,13 +21,14 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use cthelper_policy::config::Config;
+use cthelper_proto::ctl::Evidence;
 use cthelper_proto::events::Event;
 use nix::errno::Errno;
 use tokio::sync::mpsc;
 
-use crate::audit::{Audit, Places};
+use crate::audit::{Audit, Places, absolute};
 use crate::configuration::Source;
-use crate::control::{self, Governor, Over};
+use crate::control::{self, Governor, Kept, Over};
 use crate::keeper::KeeperRecipe;
 use crate::keeper::custody::Custody;
 use crate::keeper::estate::dissolve;
@@ -153,8 +154,9 @@ fn serve(
     }
     drop(over);
     audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
+    let kept = Kept { audit: audit.clone(), places: evidence(options) };
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
-    let governor = Governor::new(handles, options.source.clone(), options.config.clone());
+    let governor = Governor::new(handles, options.source.clone(), options.config.clone(), kept);
     let ends = runtime.block_on(control::serve(socket, signals, governor, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
@@ -162,6 +164,14 @@ fn serve(
     match ends.into_iter().find_map(|over| failure(&over.helper, &over.ended)) {
         Some(failure) => Err(failure),
         None => Ok(()),
+    }
+}
+
+/// Where evidence is kept, for whoever asks from another folder.
+fn evidence(options: &Options) -> Evidence {
+    Evidence {
+        audit_log: options.audit.log.as_deref().map(absolute),
+        quarantine_dir: options.quarantine_dir.as_deref().map(absolute),
     }
 }
 

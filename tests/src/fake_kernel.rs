@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
 
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::{CtInfo, Dir, Flow, FlowId, State};
@@ -87,6 +88,8 @@ struct Inner {
     held: BTreeMap<u32, Packet>,
     decided: Vec<(u32, How)>,
     released: Vec<Released>,
+    /// When each packet was released, by its id.
+    verdicts: HashMap<u32, Instant>,
     unqueued: Vec<Packet>,
     states: HashMap<FlowId, State>,
     scripted: VecDeque<Denied>,
@@ -202,6 +205,11 @@ impl Script {
         self.shared.lock().released.clone()
     }
 
+    /// When this packet's verdict reached the kernel, if it has.
+    pub fn verdict_at(&self, id: u32) -> Option<Instant> {
+        self.shared.lock().verdicts.get(&id).copied()
+    }
+
     /// Packets that passed without being queued.
     pub fn unqueued(&self) -> Vec<Packet> {
         self.shared.lock().unqueued.clone()
@@ -263,6 +271,7 @@ impl Inner {
         if let How::Changed { state: Some(state), .. } = &how {
             self.states.insert(packet.flow.id, *state);
         }
+        self.verdicts.insert(id, Instant::now());
         self.released.push(Released { id, packet, how });
     }
 

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use cthelper_policy::config::{Daemon, HelperConfig};
-use cthelper_policy::restart::Backoff;
+use cthelper_policy::restart::{Backoff, OnDown};
 use cthelper_proto::ctl::{HelperStatus, LaneState};
 use cthelper_proto::events::Event;
 use cthelper_supervisor::audit::{Audit, Records};
@@ -47,13 +47,14 @@ impl Play {
         Self::new("imposter", mode, binary("imposter"))
     }
 
-    /// No spares, restarts at once, and a deadline far longer than a loaded machine keeps a worker waiting.
+    /// No spares, restarts at once; a deadline, and a wait for the next worker, far longer than a loaded or emulated machine takes.
     fn new(name: &str, argument: &str, worker: PathBuf) -> Self {
         let identity = Identity::find(Daemon::USER, Daemon::USER).unwrap();
         let mut recipe = Recipe::new(argument, worker, identity);
         recipe.launcher = binary("cthelperd");
         let mut config = HelperConfig::new(name);
         config.restart.deadline = PATIENCE;
+        config.restart.on_down = OnDown::Hold(PATIENCE);
         config.restart.spares = 0;
         let soon = Duration::from_millis(1);
         config.restart.backoff = Backoff { initial: soon, max: soon, ..Backoff::default() };

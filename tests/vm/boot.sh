@@ -1,5 +1,5 @@
 #!/bin/bash
-# boot.sh --kernel 6.1|6.12 [--out DIR] [--timeout S] [--cpus N] SCRIPT [ARGS]
+# boot.sh --kernel 6.1|6.12|7 [--out DIR] [--timeout S] [--cpus N] SCRIPT [ARGS]
 # Boots that Debian kernel in qemu, runs SCRIPT in it as root, exits with its status.
 #
 # The guest's root is this machine's own / (9p, read-only, under a tmpfs overlay): every
@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 if [ -z "$kernel" ] || [ $# -eq 0 ]; then
-    echo "usage: boot.sh --kernel 6.1|6.12 [--out DIR] [--timeout S] [--cpus N] SCRIPT [ARGS]" >&2
+    echo "usage: boot.sh --kernel 6.1|6.12|7 [--out DIR] [--timeout S] [--cpus N] SCRIPT [ARGS]" >&2
     exit 64
 fi
 script=$(realpath "$1"); shift

@@ -1,20 +1,21 @@
 #!/bin/bash
-# kernel.sh 6.1|6.12 [--refresh]: have a stock Debian kernel unpacked in the cache, print its folder.
+# kernel.sh 6.1|6.12|7 [--refresh]: have a stock Debian kernel unpacked in the cache, print its folder.
 #
 # The folder ($CTHELPERD_CACHE, default ~/.cache/cthelperd, then kernel-SERIES) holds
 #   vmlinuz     the kernel        release   its full version
 #   modules     -> lib/modules/RELEASE, plain .ko files with depmod's indexes
 # The package is whatever linux-image-amd64 depends on today in that series: 6.1 is
-# bookworm's own, 6.12 comes from bookworm-backports. Nothing of the machine's apt is changed
+# bookworm's own, 6.12 comes from bookworm-backports, 7 is what unstable has by now. Nothing of the machine's apt is changed
 # and no root is needed; a suite the machine does not know is read through a private
 # apt configuration made from the machine's own Debian mirror.
 set -euo pipefail
 
-series=${1:?usage: kernel.sh 6.1|6.12 [--refresh]}
+series=${1:?usage: kernel.sh 6.1|6.12|7 [--refresh]}
 case $series in
     6.1)  suite=bookworm ;;
     6.12) suite=bookworm-backports ;;
-    *)    echo "kernel.sh: no such series: $series (there are 6.1 and 6.12)" >&2; exit 64 ;;
+    7)    suite=unstable ;;
+    *)    echo "kernel.sh: no such series: $series (there are 6.1, 6.12 and 7)" >&2; exit 64 ;;
 esac
 cache=${CTHELPERD_CACHE:-$HOME/.cache/cthelperd}
 dir=$cache/kernel-$series
@@ -35,7 +36,7 @@ APT=()   # options that turn an apt command into the private one; empty = the ma
 
 image_package() {   # -> linux-image-6.1.0-NN-amd64, if these lists have one of our series
     apt-cache "${APT[@]}" show linux-image-amd64 2>/dev/null |
-        sed -n 's/^Depends: \(linux-image-[^ ,]*\).*/\1/p' |
+        sed -n 's/^Depends:.* \(linux-image-[^ ,]*\).*/\1/p' |
         grep -E "^linux-image-${series/./\\.}[.+-]" | sort -V | tail -n 1
 }
 
@@ -57,9 +58,16 @@ use_private_lists() {
     apt-get -q "${APT[@]}" -o APT::Sandbox::User="$(id -un)" update >&2
 }
 
-fetch() {   # download $1 into the work folder
-    say "downloading $1 (about 70 to 100 MB)"
-    (cd "$work" && apt-get -q "${APT[@]}" -o APT::Sandbox::User="$(id -un)" download "$1" >&2)
+parts() {   # $1, and since 7.x those of what it depends on that hold the kernel and its modules
+    local release=${1#linux-image-}
+    echo "$1"
+    apt-cache "${APT[@]}" show "$1" | sed -n 's/^Depends: //p' | tr ',' '\n' | awk '{ print $1 }' |
+        { grep -Fx -e "linux-binary-$release" -e "linux-modules-$release" || true; } | sort -u
+}
+
+fetch() {   # download $1 and its parts into the work folder
+    say "downloading $1 (about 70 to 130 MB)"
+    (cd "$work" && parts "$1" | xargs apt-get -q "${APT[@]}" -o APT::Sandbox::User="$(id -un)" download >&2)
 }
 
 package=$(image_package || true)
@@ -72,8 +80,10 @@ fi
 
 # ---- unpack ----------------------------------------------------------------------------
 say "unpacking $package"
-dpkg -x "$work"/linux-image-*.deb "$work/root"
-rm "$work"/linux-image-*.deb
+for deb in "$work"/linux-*.deb; do
+    dpkg -x "$deb" "$work/root"
+    rm "$deb"
+done
 release=${package#linux-image-}
 tree=$work/root
 [ -d "$tree/lib/modules/$release" ] || tree=$work/root/usr
@@ -88,8 +98,8 @@ if [ "$packed" -gt 0 ]; then
 fi
 
 mkdir -p "$work/out/lib/modules"
+cp "$(find "$work/root" -type f -name 'vmlinuz*' -print -quit)" "$work/out/vmlinuz"   # in /boot, since 7.x beside the modules
 mv "$modules" "$work/out/lib/modules/"
-cp "$work/root/boot/vmlinuz-$release" "$work/out/vmlinuz"
 ln -s "lib/modules/$release" "$work/out/modules"
 PATH=$PATH:/usr/sbin:/sbin depmod -b "$work/out" "$release" 2> >(grep -v 'modules.builtin' >&2 || true)
 echo "$release" >"$work/out/release"

@@ -4,6 +4,8 @@
 . "$REPO/tests/vm/guest/ftp-matrix.sh"
 . "$REPO/tests/vm/guest/ftp-extra.sh"
 . "$REPO/tests/vm/guest/supervisor-death.sh"
+. "$REPO/tests/vm/guest/chaos.sh"
+. "$REPO/tests/vm/guest/sandbox.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -28,6 +30,8 @@ for source in "$@"; do
         extra_end
         extra_unclean
         extra_death
+        server_start vsftpd && chaos
+        hostile
     else
         source_stop
     fi

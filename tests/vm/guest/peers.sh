@@ -27,7 +27,8 @@ server_start() {
         netns_exec "$netns" /usr/bin/python3 "$REPO/tests/vm/guest/ftp-server.py" $FTP_ROOT "$@" \
             >>"$VM_OUT/pyftpdlib.log" 2>&1 & ;;
     vsftpd)
-        mkdir -p /run/vsftpd/empty
+        # It goes to its user's home before it goes to anon_root, and gives up if there is none.
+        mkdir -p /run/vsftpd/empty "$(getent passwd nobody | cut -d: -f6)"
         cat >/run/vsftpd.conf <<CONF
 listen_ipv6=YES
 background=NO

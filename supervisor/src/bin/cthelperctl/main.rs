@@ -1,8 +1,8 @@
 //! The operator's tool. It holds no privilege of its own: the kernel and `control.sock` decide what its user may do.
 //!
 //! Called by the name `nfct` it answers as that program. Exit status: 0 done; 1 `doctor` found a failure or `nfct` failed;
-//! 64 wrong arguments; 69 no daemon, no kernel support, or refused; 70 an answer that cannot be understood; 77 not permitted;
-//! 78 the daemon's configuration cannot be read.
+//! 64 wrong arguments; 66 no such file or crash; 69 no daemon, no kernel support, or refused; 70 an answer that cannot be understood;
+//! 73 a file cannot be written; 77 not permitted; 78 the daemon's configuration cannot be read.
 
 #![allow(unreachable_pub, reason = "a program has no outside: here `pub` means its other modules")]
 
@@ -22,6 +22,7 @@ use exit::{Exit, Failure};
 
 mod configuration;
 mod control;
+mod crashes;
 mod disarm;
 mod doctor;
 mod exit;
@@ -60,6 +61,8 @@ enum Command {
     Disable { name: String },
     /// Have the configuration read again; what needs a restart of the daemon is said
     Reload,
+    /// How workers ended: list them, show one, take out the packet it died on
+    Crashes(crashes::Wanted),
     /// Disable the helpers whose queue no daemon serves, so that connections pass without them: after a daemon was killed
     Disarm {
         /// Only those whose queue nobody holds for the next daemon: new connections break through them now
@@ -143,6 +146,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             disarm::run(Nfnl::open, queues::bound, &estate, &mut out)?;
             dissolve(&estate);
         }
+        Command::Crashes(wanted) => crashes::run(wanted, runtime_dir, &mut out)?,
         Command::Doctor(wanted) => {
             let healthy = doctor::run(wanted, runtime_dir, &mut out)?;
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });

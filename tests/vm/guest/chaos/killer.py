@@ -1,0 +1,121 @@
+#!/usr/bin/python3
+"""killer.py SUPERVISOR HELPER SEED PERIOD: ends a worker of HELPER every PERIOD seconds, until it gets SIGTERM.
+
+Where a worker takes longer than two PERIODs to be replaced (an emulated machine under load), it does so half as often as workers come:
+with three of them at a time somebody is left to serve.
+
+The victim is any worker below the process SUPERVISOR, serving or spare, and the way any of SIGKILL, SIGSEGV, SIGABRT and SIGSTOP,
+both by a generator of SEED. One that was stopped is not touched again: its deadline is to end it. A tick without a victim is counted.
+Meanwhile it looks at the memory of SUPERVISOR, of what else of the daemon runs when it begins, and at the supervisor's open files.
+Whom it stopped and nobody missed it lets go on at the end.
+
+At the end it prints one JSON object: its `period`, kills by signal, `missed` ticks, `rss` as [most kB in the second quarter of the run, most in the
+last quarter], `files` the same.
+"""
+import json
+import os
+import random
+import signal
+import sys
+import time
+
+supervisor, helper, seed, period = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+WAYS = [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP]
+PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
+dice, over = random.Random(seed), False
+kills, missed, stopped, rss, files = {way.name: 0 for way in WAYS}, 0, set(), [], []
+
+
+def end(*_):
+    global over
+    over = True
+
+
+def read(path):
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError:  # gone meanwhile
+        return b""
+
+
+def family(pid):
+    """pid and all below it, with their command lines."""
+    yield pid, read(f"/proc/{pid}/cmdline").rstrip(b"\0").split(b"\0")
+    try:
+        tasks = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return
+    for task in tasks:
+        for child in read(f"/proc/{pid}/task/{task}/children").split():
+            yield from family(int(child))
+
+
+def workers_of(which):
+    """The pids of the workers, launchers not among them."""
+    for pid, command in family(supervisor):
+        if os.path.basename(command[0]) in (b"fragile", b"cthelper-worker") and which in (None, command[-1]):
+            yield pid
+
+
+def look():
+    """Takes the figures; gives the pids of the helper's workers."""
+    rss.append(sum(int((read(f"/proc/{pid}/statm").split() or [0, 0])[1]) * PAGE_KB for pid in staff))
+    try:
+        files.append(len(os.listdir(f"/proc/{supervisor}/fd")))
+    except OSError:
+        pass
+    return list(workers_of(helper.encode()))
+
+
+def quarters(series):
+    quarter = len(series) // 4
+    return [max(series[quarter : 2 * quarter], default=0), max(series[3 * quarter :], default=0)]
+
+
+signal.signal(signal.SIGTERM, end)
+staff = {pid for pid, _ in family(supervisor)}
+time.sleep(0.5)
+staff &= {pid for pid, _ in family(supervisor)} - set(workers_of(None))
+
+
+def rebirth():
+    """Ends one worker; seconds until there are as many as before, at most 5."""
+    before = list(workers_of(helper.encode()))
+    start = time.monotonic()
+    os.kill(before[0], signal.SIGKILL)
+    while time.monotonic() < start + 5:
+        after = list(workers_of(helper.encode()))
+        if before[0] not in after and len(after) >= len(before):
+            break
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+kills["SIGKILL"] += 1
+period = max(period, rebirth() / 2)
+tick = time.monotonic()
+while not over:
+    tick = max(tick + period, time.monotonic())
+    workers = look()
+    stopped &= set(workers)
+    victims = [pid for pid in workers if pid not in stopped]
+    time.sleep(max(0, tick - time.monotonic()))
+    if not victims:
+        missed += 1
+        continue
+    victim, way = dice.choice(victims), dice.choice(WAYS)
+    try:
+        os.kill(victim, way)
+    except ProcessLookupError:
+        missed += 1
+        continue
+    kills[way.name] += 1
+    if way == signal.SIGSTOP:
+        stopped.add(victim)
+for pid in stopped & set(workers_of(None)):
+    try:
+        os.kill(pid, signal.SIGCONT)
+    except ProcessLookupError:
+        pass
+print(json.dumps({"period": round(period, 3), "kills": kills, "missed": missed, "rss": quarters(rss), "files": quarters(files)}))
