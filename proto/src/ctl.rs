@@ -1,5 +1,6 @@
 //! `control.sock`: root's tool asks, the supervisor answers. One JSON object per line each way.
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,8 @@ use crate::types::{Family, L4};
 pub enum Request {
     /// How are the helpers?
     Status,
+    /// Where is evidence kept?
+    Evidence,
     /// Replace the helper's worker, and close its circuit if it is open.
     Restart { helper: String },
     /// Serve the helper again.
@@ -29,12 +32,23 @@ pub enum Request {
 pub enum Reply {
     /// To `Status`.
     Status(Status),
+    /// To `Evidence`.
+    Evidence(Evidence),
     /// Done.
     Done,
     /// To `Reload`: what is in force now, and what waits for the next start; a line each.
     Reloaded { applied: Vec<String>, waiting: Vec<String> },
     /// Not done, and why.
     Failed { reason: String },
+}
+
+/// Where the daemon keeps evidence; absolute paths in its own view of the file system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The audit log, if it writes one.
+    pub audit_log: Option<PathBuf>,
+    /// The folder for packets that workers died on, if it keeps them.
+    pub quarantine_dir: Option<PathBuf>,
 }
 
 /// `cthelperctl status --json`.

@@ -24,6 +24,8 @@ pub enum Event {
     Started { version: String, pid: u32 },
     /// The supervisor has drained and ends.
     Stopped,
+    /// The queue of an earlier life, which was killed, is served again; `waiting` packets were in it.
+    Adopted { helper: String, queue: u16, waiting: u64 },
     /// A worker is verified and gets packets.
     WorkerStarted { helper: String, pid: u32, uid: u32, generation: u64, landlock: String, seccomp_filters: u32 },
     /// A worker ended by a signal, a panic or a wrong exit.

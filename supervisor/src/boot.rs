@@ -2,9 +2,10 @@
 //!
 //! 1. the host's lock — the kernel's registry is global to the machine, two supervisors would undo each other's work
 //! 2. the runtime folder and `control.sock` — while we may still create them, and before anything serves
-//! 3. helpers of the configuration that an earlier life left enabled are disabled: nobody is at their queues, and new connections of
-//!    theirs are not confirmed until somebody is
-//! 4. the warden is started, told what it may make, and sealed
+//! 3. what an earlier life left is looked through: a queue whose socket somebody kept waits for its lane, or is wound up if no lane will
+//!    come; other helpers of the configuration are disabled, because nobody is at their queues, and new connections of theirs are not
+//!    confirmed until somebody is
+//! 4. the warden is started, told what it may make, and sealed; it starts a keeper, if none lives
 //! 5. capabilities down — before there is a thread that could keep the old ones
 //! 6. audit log; signals, so that from here on SIGTERM is an orderly stop; lanes: each starts a worker, has it verified, binds and
 //!    configures its queue, and only then registers and enables the helper, because an enabled helper whose queue nobody holds leaves
@@ -12,22 +13,29 @@
 //! 7. ready
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use cthelper_policy::config::Config;
+use cthelper_policy::profiles::{SUPERVISOR, WARDEN};
+use cthelper_policy::{confine, verify};
+use cthelper_proto::ctl::Evidence;
 use cthelper_proto::events::Event;
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use nix::sys::stat::{Mode, umask};
 use tokio::sync::mpsc;
 
-use crate::audit::{Audit, Places};
+use crate::audit::{Audit, Places, absolute};
 use crate::configuration::Source;
-use crate::control::{self, Governor, Over};
+use crate::control::{self, Governor, Kept, Over};
+use crate::keeper::KeeperRecipe;
+use crate::keeper::custody::Custody;
+use crate::keeper::estate::dissolve;
+use crate::keeper::ledger::{Ledger, Refused, estate};
 use crate::kernel::Fault;
 use crate::kernel::netfilter::socket::Nfnl;
 use crate::kernel::netfilter::{Netfilter, registry};
@@ -35,9 +43,6 @@ use crate::lane::{Ended, Handle, Lane, Setup};
 use crate::quarantine::Quarantine;
 use crate::spawn::{Identity, Recipe, worker_binary};
 use crate::warden::{Hiring, Post};
-
-/// Held by the one supervisor of the host, whatever its runtime folder.
-const LOCK: &str = "/run/cthelperd.lock";
 
 /// What `cthelperd run` was given.
 #[derive(Clone, Debug)]
@@ -91,16 +96,20 @@ fn system(doing: impl fmt::Display) -> impl FnOnce(std::io::Error) -> Failure {
 
 /// Runs until stopped; `Ok` after an orderly stop.
 pub fn run(options: &Options) -> Result<(), Failure> {
-    let _lock = lock(&options.runtime_dir)?;
+    let ledger = lock(&options.runtime_dir)?;
     folder(&options.runtime_dir, 0o755)?;
     let socket =
         control::bind(&options.runtime_dir).map_err(system(format!("bind {}/control.sock", options.runtime_dir.display())))?;
     if let Some(dir) = &options.quarantine_dir {
         let _ = folder(dir, 0o700); // where it cannot be had, the quarantine says so, and serving goes on
     }
+    // Sockets made from here on are their owner's alone.
+    let _ = umask(umask(Mode::all()) | Mode::from_bits_truncate(0o027));
     let identity = Identity::find(&options.config.daemon.user, &options.config.daemon.group)
         .map_err(|bad| Failure::Unavailable(bad.to_string()))?;
-    disarm(options.config.helpers.keys());
+    let custody = Arc::new(Custody::open(ledger, &options.runtime_dir));
+    custody.wind_up(options.config.helpers.values().filter(|config| config.enabled).map(|config| &config.name));
+    disarm(options.config.helpers.keys().filter(|helper| !custody.has(helper)));
     let mut hiring = Hiring::start(Path::new("/proc/self/exe")).map_err(system("start the warden"))?;
     let mut setups = Vec::new();
     for config in options.config.helpers.values().filter(|config| config.enabled) {
@@ -111,10 +120,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         let post = hiring.post(&Recipe::new(&config.name, worker, identity)).map_err(system("tell the warden what to make"))?;
         setups.push((Setup { config: config.clone(), identity }, post));
     }
-    let _warden = hiring.seal().map_err(system("seal the warden"))?;
-    cthelper_policy::confine::supervisor().map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
+    let keepers = hiring.keeper(&KeeperRecipe::new(identity)).map_err(system("tell the warden of keepers"))?;
+    let warden = hiring.seal().map_err(system("seal the warden"))?;
+    custody.employ(keepers, identity);
+    confine_oneself(options, warden.pid())?;
     let (audit, writer) = Audit::open(&options.audit).map_err(system("begin the audit"))?;
-    let served = serve(setups, socket, &audit, options);
+    let served = serve(setups, socket, &custody, &audit, options);
+    custody.close();
     let _ = fs::remove_file(options.runtime_dir.join("control.sock"));
     audit.write(Event::Stopped);
     drop(audit);
@@ -122,19 +134,40 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     served
 }
 
+/// Gives up what is not needed from here on, and looks whether it is gone: here, and in the warden.
+fn confine_oneself(options: &Options, warden: u32) -> Result<(), Failure> {
+    let places = confine::Places {
+        runtime: Some(&options.runtime_dir),
+        audit_log: options.audit.log.as_deref(),
+        quarantine: options.quarantine_dir.as_deref(),
+        configuration: options.source.path(),
+    };
+    let landlock = confine::supervisor(&places).map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
+    for (process, profile) in [("self".to_owned(), &SUPERVISOR), (warden.to_string(), &WARDEN)] {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let judged = verify::verify_role(&status, profile);
+        judged.map_err(|deviation| Failure::Permission(format!("the {} is not confined: {deviation}", profile.role)))?;
+    }
+    tracing::info!(%landlock, "confined");
+    Ok(())
+}
+
 fn serve(
     setups: Vec<(Setup, Post)>,
     socket: std::os::unix::net::UnixListener,
+    custody: &Arc<Custody>,
     audit: &Audit,
     options: &Options,
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start the control side"))?;
     let signals = runtime.block_on(async { control::Signals::listen() }).map_err(system("listen for signals"))?;
+    let watched = custody.clone();
+    runtime.spawn(async move { watched.watch().await });
     let (over, ends) = mpsc::unbounded_channel();
     let mut lanes: Vec<Running> = Vec::new();
     let quarantine = Quarantine::new(options.quarantine_dir.clone());
     for (setup, post) in setups {
-        match Running::start(setup, post, audit.clone(), quarantine.clone(), over.clone()) {
+        match Running::start(setup, post, custody.clone(), audit.clone(), quarantine.clone(), over.clone()) {
             Ok(lane) => lanes.push(lane),
             Err(failure) => {
                 lanes.into_iter().for_each(Running::stop);
@@ -144,8 +177,9 @@ fn serve(
     }
     drop(over);
     audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
+    let kept = Kept { audit: audit.clone(), places: evidence(options) };
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
-    let governor = Governor::new(handles, options.source.clone(), options.config.clone());
+    let governor = Governor::new(handles, options.source.clone(), options.config.clone(), kept);
     let ends = runtime.block_on(control::serve(socket, signals, governor, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
@@ -153,6 +187,14 @@ fn serve(
     match ends.into_iter().find_map(|over| failure(&over.helper, &over.ended)) {
         Some(failure) => Err(failure),
         None => Ok(()),
+    }
+}
+
+/// Where evidence is kept, for whoever asks from another folder.
+fn evidence(options: &Options) -> Evidence {
+    Evidence {
+        audit_log: options.audit.log.as_deref().map(absolute),
+        quarantine_dir: options.quarantine_dir.as_deref().map(absolute),
     }
 }
 
@@ -167,6 +209,7 @@ impl Running {
     fn start(
         setup: Setup,
         post: Post,
+        custody: Arc<Custody>,
         audit: Audit,
         quarantine: Quarantine,
         over: mpsc::UnboundedSender<Over>,
@@ -174,11 +217,12 @@ impl Running {
         let helper = setup.config.name.clone();
         let (report, first) = std::sync::mpsc::channel();
         let thread = Builder::new().name(format!("lane-{helper}")).spawn(move || {
-            let lane = || run_lane(setup, post, audit, quarantine, |handle| drop(report.send(Ok(handle))));
+            let lane = || run_lane(setup, post, custody.clone(), audit, quarantine, |handle| drop(report.send(Ok(handle))));
             let ended = catch_unwind(AssertUnwindSafe(lane)).unwrap_or_else(|_| {
-                disarm([&helper]);
+                let _ = Nfnl::open().map(|mut socket| registry::disarm(&mut socket, &helper));
                 Ended::Fault(Fault::new("a bug: the lane panicked", Errno::ENOTRECOVERABLE))
             });
+            custody.retire(&helper);
             if let Some(failure) = failure(&helper, &ended) {
                 tracing::error!(%helper, %failure, "the lane is over");
                 let _ = report.send(Err(failure));
@@ -200,19 +244,38 @@ impl Running {
     }
 }
 
-/// Disables what an earlier life left enabled, unless another program serves it. Best effort: where it fails, so does the start of the
+/// What there is to do where no helper is to be served: what an earlier life left is wound up.
+pub fn stand_down<'a>(helpers: impl IntoIterator<Item = &'a String>) {
+    let life = estate();
+    if let Ok(mut socket) = Nfnl::open() {
+        for served in &life.queues {
+            let _ = registry::disarm(&mut socket, &served.helper);
+        }
+    }
+    dissolve(&life);
+    disarm(helpers);
+}
+
+/// Disables what an earlier life left enabled and nobody kept, unless another program serves it. Best effort: where it fails, so does the start of the
 /// lane, which says why.
-pub fn disarm<'a>(helpers: impl IntoIterator<Item = &'a String>) {
+fn disarm<'a>(helpers: impl IntoIterator<Item = &'a String>) {
     let Ok(mut socket) = Nfnl::open() else { return };
     for helper in helpers {
-        if registry::refuse_if_served(&mut socket, helper).is_ok() {
+        if registry::refuse_if_served(&mut socket, helper, None).is_ok() {
             let _ = registry::disarm(&mut socket, helper);
         }
     }
 }
 
-fn run_lane(setup: Setup, post: Post, audit: Audit, quarantine: Quarantine, mut on_start: impl FnMut(Handle)) -> Ended {
-    let kernel = match Netfilter::open(setup.config.queue, setup.config.queue_length) {
+fn run_lane(
+    setup: Setup,
+    post: Post,
+    custody: Arc<Custody>,
+    audit: Audit,
+    quarantine: Quarantine,
+    mut on_start: impl FnMut(Handle),
+) -> Ended {
+    let kernel = match Netfilter::open(&setup.config, custody, audit.clone()) {
         Ok(kernel) => kernel,
         Err(fault) => return Ended::Fault(fault),
     };
@@ -234,24 +297,15 @@ fn failure(helper: &str, ended: &Ended) -> Option<Failure> {
 }
 
 /// Takes the host's lock, or names who has it.
-fn lock(runtime_dir: &Path) -> Result<Flock<fs::File>, Failure> {
-    let mut options = OpenOptions::new();
-    let file = options.read(true).write(true).create(true).truncate(false).mode(0o644).open(LOCK);
-    let mut file = file.map_err(system(format!("open {LOCK}")))?;
-    let mut holder = String::new();
-    let _ = file.read_to_string(&mut holder);
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut lock) => {
-            let _ = lock.set_len(0);
-            let _ = std::io::Seek::rewind(&mut *lock);
-            let _ = writeln!(lock, "pid {}, runtime folder {}", std::process::id(), runtime_dir.display());
-            Ok(lock)
-        }
-        Err(_) => Err(Failure::Unavailable(format!(
-            "another cthelperd serves this host: {}; the kernel's registry of helpers has room for one",
-            holder.trim_end().escape_debug()
-        ))),
-    }
+fn lock(runtime_dir: &Path) -> Result<Ledger, Failure> {
+    Ledger::open(runtime_dir).map_err(|refused| match refused {
+        Refused::File(error) => system(format!("open {}", Ledger::PATH))(error),
+        Refused::Taken(life) => Failure::Unavailable(format!(
+            "another cthelperd serves this host (pid {}, runtime folder {}); the kernel's registry of helpers has room for one",
+            life.pid,
+            life.runtime_dir.display().to_string().escape_debug()
+        )),
+    })
 }
 
 fn folder(path: &Path, mode: u32) -> Result<(), Failure> {

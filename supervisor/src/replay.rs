@@ -108,6 +108,11 @@ fn one(file: &Path, setup: Setup, post: Post, tell: &mut dyn FnMut(&Line)) -> Re
     let (mut lane, _handle) = lane.map_err(|errno| Failure::Unavailable(format!("make an eventfd: {errno}")))?;
     match lane.run(|_| ()) {
         Ended::Orderly => {}
+        Ended::NotStarted(reason) if reason.contains("unknown helper") => {
+            return Err(Failure::Unavailable(format!(
+                "{reason}; --config FILE names the worker of a helper that is not shipped"
+            )));
+        }
         Ended::NotStarted(reason) => return Err(Failure::Unavailable(reason)),
         Ended::Fault(fault) => return Err(Failure::Unavailable(fault.to_string())),
     }

@@ -7,7 +7,13 @@
 //! Without a number 200 kills each. Prints a table; the target is that of SPECIFICATION.md. On a busy machine the worst times are those
 //! of its scheduler: the load is printed, and `chrt -f 10 make bench-recovery` (as root) keeps others away.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a bench says what it means")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a bench says what it means"
+)]
 
 use std::time::{Duration, Instant};
 

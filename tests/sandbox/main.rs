@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it means")]
 
 mod escapes;
+mod keeper;
 mod orders;
 mod rules;
 mod starts;
+mod unit;
 mod witness;

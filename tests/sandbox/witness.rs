@@ -117,9 +117,9 @@ fn crash_by(stage: &Stage, order: &str) -> Crash {
 fn a_forbidden_call_is_named_with_its_arguments() {
     for (order, name, args) in [
         ("netlink", "socket", &[16, 3, 12][..]),
-        ("executable-memory", "personality", &[0x40_0000]),
+        ("read-implies-exec", "personality", &[0x40_0000]),
         ("setuid", "setuid", &[0]),
-        ("more-memory", "prlimit64", &[0, 9]),
+        ("more-descriptors", "prlimit64", &[0, 7]),
     ] {
         let stage = Play::imposter("honest").start();
         let crash = crash_by(&stage, order);
@@ -173,12 +173,12 @@ fn an_orderly_end_has_no_fault() {
 fn a_worker_that_somebody_stops_stands_still_until_he_continues_it_or_the_deadline_ends_it() {
     let mut yard = Yard::open("honest");
     let hand = yard.hire();
-    let state =
+    let letter =
         || std::fs::read_to_string(format!("/proc/{}/stat", hand.pid)).unwrap().rsplit_once(") ").unwrap().1[..1].to_owned();
     kill(hand.pid, Signal::SIGSTOP).unwrap();
-    eventually("the worker to stand still", || (state() == "T").then_some(()));
+    eventually("the worker to stand still", || (letter() == "T").then_some(()));
     kill(hand.pid, Signal::SIGCONT).unwrap();
-    eventually("the worker to wait for Go again", || (state() == "S").then_some(()));
+    eventually("the worker to wait for Go again", || (letter() == "S").then_some(()));
 
     let stage = Play::imposter("honest").deadline(Duration::from_secs(1)).start();
     stage.freeze();

@@ -264,10 +264,13 @@ fn the_packet_in_hand_is_kept_for_the_analyst() {
     let (pid, ids) = in_flight(&stage, vec![packet.clone()]);
     stage.signal(pid, Signal::SIGKILL);
     stage.kernel.come_back(&ids);
-    let kept = crash(&stage).in_hand.unwrap().file.unwrap();
-    assert!(kept.starts_with(folder.to_str().unwrap()), "{kept}");
-    let bytes = std::fs::read(kept).unwrap();
-    assert!(bytes.windows(packet.bytes.len()).any(|window| window == packet.bytes));
+    let in_hand = crash(&stage).in_hand.unwrap();
+    assert_eq!((in_hand.direction.as_str(), in_hand.length), ("orig", packet.bytes.len()));
     assert!(matches!(stage.stop(), Ended::Orderly));
+    let kept: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [kept] = &kept[..] else { panic!("{kept:?}") };
+    assert_eq!(in_hand.file.as_deref(), kept.to_str());
+    let file = std::fs::read(kept).unwrap();
+    assert!(file.windows(packet.bytes.len()).any(|window| window == packet.bytes));
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -1,8 +1,8 @@
-//! Shared pieces of the test ladder: what the rungs `sim`, `sandbox`, `replay` and `attacks` stand on. README.md says what each proves.
+//! Shared pieces of the test ladder: what the rungs `sim`, `sandbox`, `replay`, `attacks` and `evidence` stand on. README.md says what each proves.
 //!
 //! [`binaries`] finds what was built · [`packets`] writes packets, [`capture`] files of them, [`control`] conversations ·
 //! [`fake_kernel`] is a kernel that does as a test says · [`stage`] runs a real lane with real workers on it, [`program`] the real program ·
-//! [`calls`] writes down their system calls.
+//! [`schema`] holds records against their schema · [`calls`] writes down system calls.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it means")]
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panic")]
@@ -14,6 +14,7 @@ pub mod control;
 pub mod fake_kernel;
 pub mod packets;
 pub mod program;
+pub mod schema;
 pub mod stage;
 
 use std::time::{Duration, Instant};

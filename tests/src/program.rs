@@ -1,4 +1,4 @@
-//! Runs `cthelperd` as an operator would, and waits for it no longer than [`crate::PATIENCE`].
+//! Runs `cthelperd` and `cthelperctl` as an operator would, and waits for it no longer than [`crate::PATIENCE`].
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -20,12 +20,21 @@ pub struct Said {
 
 /// Runs `cthelperd` with these arguments.
 pub fn cthelperd(args: &[&str]) -> Said {
-    let mut command = Command::new(binary("cthelperd"));
+    run("cthelperd", args)
+}
+
+/// Runs `cthelperctl` with these arguments.
+pub fn cthelperctl(args: &[&str]) -> Said {
+    run("cthelperctl", args)
+}
+
+fn run(program: &str, args: &[&str]) -> Said {
+    let mut command = Command::new(binary(program));
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("CTHELPERD_LOG", "off");
     let child = command.spawn().unwrap();
     let (tell, told) = channel();
     std::thread::spawn(move || tell.send(child.wait_with_output()));
-    let Output { status, stdout, stderr } = told.recv_timeout(PATIENCE).expect("cthelperd ends in time").unwrap();
+    let Output { status, stdout, stderr } = told.recv_timeout(PATIENCE).expect("it ends in time").unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: status.code().expect("no signal"), out: text(stdout), err: text(stderr) }
 }

@@ -17,7 +17,7 @@ use nix::unistd::{self, AccessFlags, Gid, Uid};
 
 use super::supervisor::drop_bounding;
 use super::{ConfineError, While, filter, ruleset};
-use crate::profile::Own;
+use crate::profile::{Own, Profile};
 use crate::profiles::{LAUNCHER, WORKERS_BINARY};
 
 /// Whom and what to launch.
@@ -65,16 +65,16 @@ pub struct Caged {
 /// no landlock.
 pub fn launch(launch: &Launch<'_>) -> Result<Caged, ConfineError> {
     let parent = unistd::getppid();
-    let identity = Identity::of(launch)?;
+    let identity = Identity::of(launch.uid, launch.gid)?;
     close_from_3().doing("close inherited descriptors")?;
     let file = File::open(launch.worker).doing("open the worker's binary")?;
     umask(Mode::from_bits_truncate(0o077));
     unistd::chdir("/").doing("change to the root folder")?;
     let own = own_namespaces(identity);
     own_session().doing("start a session")?;
-    drop_privileges(launch, identity)?;
+    drop_privileges(launch.uid, launch.gid, identity)?;
     let program = program(launch.worker, &file)?;
-    set_limits()?;
+    set_limits(&LAUNCHER)?;
     prctl::set_pdeathsig(Signal::SIGKILL).doing("set the parent-death signal")?;
     if unistd::getppid() != parent {
         return Err(ConfineError::new("start: the supervisor is gone", nix::errno::Errno::ESRCH));
@@ -99,7 +99,7 @@ fn program(worker: &Path, file: &File) -> Result<PathBuf, ConfineError> {
 
 /// Whether the process takes on another identity, or keeps the one it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Identity {
+pub(super) enum Identity {
     /// Root, or a holder of the capabilities: everything must succeed.
     Change,
     /// An ordinary user launches under its own name (`cthelperd replay`): groups and bounding set may have to stay.
@@ -107,11 +107,11 @@ enum Identity {
 }
 
 impl Identity {
-    fn of(launch: &Launch<'_>) -> Result<Self, ConfineError> {
-        if launch.uid == 0 || launch.gid == 0 {
+    pub(super) fn of(uid: u32, gid: u32) -> Result<Self, ConfineError> {
+        if uid == 0 || gid == 0 {
             return Err(ConfineError::new("launch a worker as root", nix::errno::Errno::EINVAL));
         }
-        let same = Uid::current().as_raw() == launch.uid && Gid::current().as_raw() == launch.gid;
+        let same = Uid::current().as_raw() == uid && Gid::current().as_raw() == gid;
         let missing = [Capability::CAP_SETUID, Capability::CAP_SETGID, Capability::CAP_SETPCAP]
             .into_iter()
             .find(|cap| !caps::has_cap(None, CapSet::Effective, *cap).unwrap_or(false));
@@ -125,7 +125,7 @@ impl Identity {
 
 /// Closes every descriptor but 0 to 2; `close_range` has no safe wrapper, so the list comes from proc.
 /// Nobody in this process owns them: it runs nothing but the launcher. The list's own is among them, closed before the rest.
-fn close_from_3() -> std::io::Result<()> {
+pub(super) fn close_from_3() -> std::io::Result<()> {
     let mut open = Vec::new();
     for entry in std::fs::read_dir("/proc/self/fd")? {
         open.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()).filter(|fd| *fd > 2));
@@ -136,34 +136,39 @@ fn close_from_3() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The profile's namespaces, each by itself, so that one the host refuses costs no other. Mounts of the host go on to arrive in the own
-/// tree of mounts and to leave it, or a file system that is unmounted would stay busy; nothing goes the other way.
+/// The profile's namespaces, each by itself, so that one the host refuses costs no other.
 fn own_namespaces(identity: Identity) -> Namespaces {
     let mut own = Namespaces::default();
     if identity == Identity::Keep {
         let _ = unshare(CloneFlags::CLONE_NEWUSER);
     }
     for Own { namespace, .. } in LAUNCHER.namespaces {
-        let flag = match namespace {
-            Namespace::Network => CloneFlags::CLONE_NEWNET,
-            Namespace::Ipc => CloneFlags::CLONE_NEWIPC,
-            Namespace::Mounts => CloneFlags::CLONE_NEWNS,
-            Namespace::Names => CloneFlags::CLONE_NEWUTS,
+        let got = match namespace {
+            Namespace::Network => unshare(CloneFlags::CLONE_NEWNET),
+            Namespace::Ipc => unshare(CloneFlags::CLONE_NEWIPC),
+            Namespace::Mounts => own_mounts(),
+            Namespace::Names => unshare(CloneFlags::CLONE_NEWUTS),
         };
-        let enslaved = |namespace: Namespace| namespace != Namespace::Mounts || receive_only_mounts().is_ok();
-        if unshare(flag).is_ok() && enslaved(*namespace) {
+        if got.is_ok() {
             own.insert(*namespace);
         }
     }
     own
 }
 
-fn receive_only_mounts() -> nix::Result<()> {
+/// A tree of mounts of its own. Mounts of the host go on to arrive in it and to leave it, or a file system that is unmounted would stay
+/// busy; nothing goes the other way. A copy of such a tree is one already.
+pub(super) fn own_mounts() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if !mounts.is_empty() && !mounts.contains(" shared:") {
+        return Ok(());
+    }
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&str>)
 }
 
 /// A session of its own; a process that leads one already has it.
-fn own_session() -> nix::Result<()> {
+pub(super) fn own_session() -> nix::Result<()> {
     if unistd::getsid(None)? == unistd::getpid() {
         return Ok(());
     }
@@ -171,11 +176,11 @@ fn own_session() -> nix::Result<()> {
 }
 
 /// Groups, gid, uid, then every capability set. Leaving uid 0 empties the sets too; they are emptied by name all the same.
-fn drop_privileges(launch: &Launch<'_>, identity: Identity) -> Result<(), ConfineError> {
+pub(super) fn drop_privileges(uid: u32, gid: u32, identity: Identity) -> Result<(), ConfineError> {
     let bounding = drop_bounding(&std::collections::HashSet::<Capability>::new());
     if identity == Identity::Change {
         bounding?;
-        let (uid, gid) = (Uid::from_raw(launch.uid), Gid::from_raw(launch.gid));
+        let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
         unistd::setgroups(&[]).doing("drop the groups")?;
         unistd::setresgid(gid, gid, gid).doing("take the worker's gid")?;
         unistd::setresuid(uid, uid, uid).doing("take the worker's uid")?;
@@ -186,8 +191,8 @@ fn drop_privileges(launch: &Launch<'_>, identity: Identity) -> Result<(), Confin
     Ok(())
 }
 
-fn set_limits() -> Result<(), ConfineError> {
-    LAUNCHER.limits.iter().try_for_each(|limit| lower(limit.resource, limit.value).doing("set the resource limits"))
+pub(super) fn set_limits(profile: &Profile) -> Result<(), ConfineError> {
+    profile.limits.iter().try_for_each(|limit| lower(limit.resource, limit.value).doing("set the resource limits"))
 }
 
 /// Sets soft and hard limit; one that is lower already stays.

@@ -5,10 +5,12 @@
 //! | boot | the supervisor and the warden, before they have threads | `supervisor` |
 //! | before exec | the launcher, single-threaded | `launch` |
 //! | before `Ready` | the worker | `seal` |
+//! | before its first message | the keeper | `keeper` |
 //!
 //! seccomp and landlock bind a thread and its children, so each step belongs before the first thread is made.
 
 mod filter;
+mod keeper;
 mod launch;
 mod ruleset;
 mod seal;
@@ -17,9 +19,10 @@ mod supervisor;
 use std::error::Error;
 use std::fmt;
 
+pub use keeper::keeper;
 pub use launch::{Launch, launch};
 pub use seal::seal_worker;
-pub use supervisor::{supervisor, warden};
+pub use supervisor::{Places, supervisor, warden};
 
 /// A step that failed; the process is then confined in part, and must end.
 #[derive(Debug)]

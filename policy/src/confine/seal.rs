@@ -30,7 +30,7 @@ const ROOM: usize = 32 << 20;
 
 /// Does now what would take a system call later. The filter has none for memory, so a worker that outgrows [`ROOM`] dies of SIGSYS at
 /// `brk` or `mmap`; it has none for randomness, and none for the one-time initialisation of unwinding.
-fn prepare() {
+pub(super) fn prepare() {
     reserve();
     let _ = std::hint::black_box(std::hash::RandomState::new()); // a thread draws keys once, and counts on from them
     let _ = std::panic::catch_unwind(|| std::panic::resume_unwind(Box::new(()))); // without a word: no hook is called

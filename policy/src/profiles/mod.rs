@@ -1,20 +1,24 @@
 //! The tables of the roles.
 
+mod keeper;
 mod launcher;
 mod supervisor;
 mod warden;
 mod worker;
 
+pub use keeper::{KEEPER, KEEPER_PEERS, KEEPER_SOCKETS};
 pub use launcher::LAUNCHER;
 pub(crate) use launcher::WORKERS_BINARY;
 pub use supervisor::SUPERVISOR;
+pub(crate) use supervisor::{AUDIT, CONFIGURATION, QUARANTINE, RUNTIME};
 pub use warden::WARDEN;
+pub(crate) use warden::{LAUNCHERS, WORKERS_FOLDERS};
 pub use worker::WORKER;
 
 use crate::profile::Profile;
 
 /// Every role with a table, in the order they start.
-pub const ALL: &[&Profile] = &[&SUPERVISOR, &WARDEN, &LAUNCHER, &WORKER];
+pub const ALL: &[&Profile] = &[&SUPERVISOR, &WARDEN, &KEEPER, &LAUNCHER, &WORKER];
 
 /// The role of this name.
 pub fn by_name(role: &str) -> Option<&'static Profile> {

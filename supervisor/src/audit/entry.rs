@@ -56,6 +56,11 @@ pub fn of(event: &Event) -> Entry<'_> {
             let message = "cthelperd has drained its queues and ends".to_owned();
             plain("stopped", "fdd15a5b8d10438392ab4cd73f7f1226", Info, None, message)
         }
+        Event::Adopted { helper, queue, waiting } => {
+            let message =
+                format!("helper {helper}: queue {queue} of an earlier life is served again; {waiting} packets waited in it");
+            plain("adopted", "49129abdd115421890546e1ee5419147", Warning, Some(helper), message)
+        }
         Event::WorkerStarted { helper, pid, generation, landlock, .. } => {
             let message = format!("helper {helper}: worker {pid} is verified and serves (landlock: {landlock})");
             let entry = plain("worker_started", "6c41c27ab4834b76ac2408e207804555", Info, Some(helper), message);
@@ -187,6 +192,7 @@ pub(super) mod tests {
         vec![
             Event::Started { version: "0.1.0".to_owned(), pid: 1 },
             Event::Stopped,
+            Event::Adopted { helper: helper(), queue: 6200, waiting: 3 },
             Event::WorkerStarted {
                 helper: helper(),
                 pid: 2,

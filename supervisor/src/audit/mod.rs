@@ -139,3 +139,62 @@ fn keep(orders: &Receiver<Work>, mut log: Option<&mut Log>, mut journal: Option<
 pub fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scratch(name: &str) -> PathBuf {
+        let folder = std::env::temp_dir().join(format!("cthelperd-audit-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    fn events(path: &Path) -> Vec<String> {
+        let name = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].as_str().unwrap().to_owned();
+        std::fs::read_to_string(path).unwrap().lines().map(name).collect()
+    }
+
+    #[test]
+    fn what_was_recorded_before_a_rotation_is_in_the_old_file() {
+        let folder = scratch("rotate");
+        let (path, old) = (folder.join("audit.jsonl"), folder.join("audit.jsonl.1"));
+        let (audit, writer) = Audit::open(&Places { log: Some(path.clone()), journal: None }).unwrap();
+        audit.write(Event::Started { version: "1".to_owned(), pid: 1 });
+        std::fs::rename(&path, &old).unwrap();
+        audit.write(Event::CircuitClosed { helper: "ftp".to_owned() });
+        audit.reopen();
+        audit.write(Event::Stopped);
+        drop(audit);
+        writer.finish();
+        assert_eq!(
+            (events(&old), events(&path)),
+            (vec!["started".to_owned(), "circuit_closed".to_owned()], vec!["stopped".to_owned()])
+        );
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn places_that_take_nothing_stop_nobody_and_are_counted() {
+        let folder = scratch("nowhere");
+        let places = Places { log: Some("/dev/full".into()), journal: Some(folder.join("nobody")) };
+        let (audit, writer) = Audit::open(&places).unwrap();
+        let observer = audit.trouble.clone();
+        for event in entry::tests::every_event() {
+            audit.write(event);
+        }
+        drop(audit);
+        writer.finish();
+        let events = u64::try_from(entry::tests::every_event().len()).unwrap();
+        assert_eq!(observer.counts(), [("audit-unwritten", events), ("journal-lost", events)]);
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_backlog_is_bounded_and_what_is_beyond_is_counted() {
+        let (audit, records) = Audit::channel();
+        (0..BACKLOG + 5).for_each(|_| audit.write(Event::Stopped));
+        assert_eq!((records.try_iter().count(), audit.trouble()), (BACKLOG, vec![("audit-lost", 5)]));
+    }
+}

@@ -1,4 +1,5 @@
-//! `cthelperd`: the supervisor. Also its warden and the launcher of its workers, see `cthelper_supervisor::warden`.
+//! `cthelperd`: the supervisor. Also its warden, the keeper of its queues and the launcher of its workers, see
+//! `cthelper_supervisor::{warden, keeper}`.
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use cthelper_policy::config::Config;
 use cthelper_supervisor::audit::{Places, journal};
 use cthelper_supervisor::boot::{self, Failure};
 use cthelper_supervisor::configuration::Source;
+use cthelper_supervisor::keeper::run::run_if_keeper;
 use cthelper_supervisor::replay;
 use cthelper_supervisor::spawn::launcher;
 use cthelper_supervisor::warden;
@@ -88,7 +90,7 @@ struct Replay {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = launcher::run_if_launcher().or_else(warden::run::run_if_warden) {
+    if let Some(code) = launcher::run_if_launcher().or_else(warden::run::run_if_warden).or_else(run_if_keeper) {
         return code.into();
     }
     let cli = match Cli::try_parse() {
@@ -128,7 +130,7 @@ fn serve(run: Run) -> ExitCode {
         return fail(exit::USAGE, format!("no helper named: give --helper ftp, or write {}", Config::PATH));
     }
     if !config.helpers.values().any(|helper| helper.enabled) {
-        boot::disarm(config.helpers.keys());
+        boot::stand_down(config.helpers.keys());
         let path = source.path().unwrap_or(Path::new(Config::PATH));
         return fail(exit::CONFIG, format!("no helper is enabled in {}", path.display()));
     }

@@ -5,14 +5,24 @@ use std::time::Duration;
 
 use cthelper_policy::config::Config;
 use cthelper_policy::config::reload::{differences, live_part_of_all};
-use cthelper_proto::ctl::{HelperStatus, Reply, Request, Status};
+use cthelper_proto::ctl::{Evidence, HelperStatus, Reply, Request, Status};
 use tokio::sync::{Mutex, oneshot};
 
+use crate::audit::Audit;
 use crate::configuration::Source;
 use crate::lane::{Command, Handle};
 
 /// A lane that does not answer within this time is reported as such; a lane's turn takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the operator's side has of the evidence.
+#[derive(Clone)]
+pub struct Kept {
+    /// To be begun anew after it was rotated.
+    pub audit: Audit,
+    /// To be told.
+    pub places: Evidence,
+}
 
 /// Gives orders to lanes. Cheap to clone; a reload waits for the one before it.
 #[derive(Clone)]
@@ -21,12 +31,13 @@ pub struct Governor {
     source: Arc<Source>,
     /// What is in force.
     config: Arc<Mutex<Config>>,
+    kept: Kept,
 }
 
 impl Governor {
     /// Governs these lanes, which serve by `config`; it is read from `source` again when asked for.
-    pub fn new(lanes: Vec<Handle>, source: Source, config: Config) -> Self {
-        Self { lanes: lanes.into(), source: Arc::new(source), config: Arc::new(Mutex::new(config)) }
+    pub fn new(lanes: Vec<Handle>, source: Source, config: Config, kept: Kept) -> Self {
+        Self { lanes: lanes.into(), source: Arc::new(source), config: Arc::new(Mutex::new(config)), kept }
     }
 
     /// How many lanes there are.
@@ -41,9 +52,15 @@ impl Governor {
         }
     }
 
+    /// Has the audit log begun anew, for its file may have been renamed.
+    pub(super) fn reopen(&self) {
+        self.kept.audit.reopen();
+    }
+
     /// Carries out one request.
     pub(super) async fn answer(&self, request: Request) -> Reply {
         match request {
+            Request::Evidence => Reply::Evidence(self.kept.places.clone()),
             Request::Status => Reply::Status(self.status().await),
             Request::Restart { helper } => self.order(&helper, Command::Restart).await,
             Request::Enable { helper } => self.order(&helper, Command::Enable).await,
@@ -112,4 +129,28 @@ async fn ask<T>(lane: &Handle, command: impl FnOnce(oneshot::Sender<T>) -> Comma
         return None;
     }
     tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Places;
+
+    #[tokio::test]
+    async fn the_operator_is_told_where_evidence_is_and_can_have_the_log_begun_anew() {
+        let folder = std::env::temp_dir().join(format!("cthelperd-govern-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("audit.jsonl");
+        let (audit, writer) = Audit::open(&Places { log: Some(path.clone()), journal: None }).unwrap();
+        let places = Evidence { audit_log: Some(path.clone()), quarantine_dir: None };
+        let governor = Governor::new(Vec::new(), Source::default(), Config::default(), Kept { audit, places: places.clone() });
+        assert_eq!(governor.answer(Request::Evidence).await, Reply::Evidence(places));
+        std::fs::rename(&path, folder.join("audit.jsonl.1")).unwrap();
+        governor.reopen();
+        drop(governor);
+        writer.finish();
+        assert!(path.exists());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

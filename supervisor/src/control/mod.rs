@@ -11,7 +11,7 @@ use crate::lane::Ended;
 mod govern;
 mod socket;
 
-pub use govern::Governor;
+pub use govern::{Governor, Kept};
 
 /// A lane is over.
 pub struct Over {
@@ -76,6 +76,7 @@ async fn reload(governor: &Governor) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
     }
+    governor.reopen();
     governor.reload().await;
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
 }

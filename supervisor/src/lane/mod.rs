@@ -279,8 +279,9 @@ impl<K: Kernel> Lane<K> {
         self.crew.serving().is_some()
     }
 
+    /// What has ended is mourned first: its record may be the reason for a replay.
     fn is_over(&self) -> bool {
-        self.drained && self.tickets.held() == 0
+        self.drained && self.tickets.held() == 0 && self.mourning.is_empty()
     }
 
     /// Takes packets in. Without a worker, and past the time worth waiting for one, they pass without the helper.

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use cthelper_policy::restart::Exit;
 use cthelper_proto::events::{Crash, Event};
+use nix::sys::signal::Signal;
 
 use super::session::{OutOfTurn, Session};
 use super::tickets::Held;
@@ -228,8 +229,8 @@ impl<K: Kernel> Lane<K> {
             mourned.tail.push(bytes);
         });
         let Mourned { cause, mut crash, exhibit, tail, end_at, .. } = mourned;
-        // What we ended ourselves says nothing of why.
-        let own_end = end.filter(|_| end_at.is_some());
+        // What we ended ourselves says nothing of why; one that ended before we could has its own end.
+        let own_end = end.filter(|end| end_at.is_some() || end.signal != Some(Signal::SIGKILL as i32));
         crash.cause = describe(&cause, own_end);
         crash.log = tail.escaped();
         if !self.started && !matches!(cause, Cause::Dismissed) {

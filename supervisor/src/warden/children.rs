@@ -29,12 +29,14 @@ pub(super) struct Children {
 struct Child {
     name: Name,
     witness: Witness,
+    /// It outlives its post and us.
+    lasts: bool,
 }
 
 impl Children {
-    pub(super) fn born(&mut self, pid: u32, name: Name) {
+    pub(super) fn born(&mut self, pid: u32, name: Name, lasts: bool) {
         if let Ok(pid) = i32::try_from(pid) {
-            self.living.insert(pid, Child { name, witness: Witness::default() });
+            self.living.insert(pid, Child { name, witness: Witness::default(), lasts });
         }
     }
 
@@ -47,10 +49,10 @@ impl Children {
         self.kill_those(|living| living == name);
     }
 
-    /// Ends every child for which `which` holds.
+    /// Ends every child for which `which` holds, but for those that last.
     pub(super) fn kill_those(&self, which: impl Fn(Name) -> bool) {
         for (pid, child) in &self.living {
-            if which(child.name) {
+            if which(child.name) && !child.lasts {
                 let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
             }
         }

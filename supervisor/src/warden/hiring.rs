@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::post::Post;
 use super::protocol::{Heard, Instruction, Sealed, pair, say, wait_for};
 use super::run::ROLE;
+use crate::keeper::KeeperRecipe;
 use crate::spawn::Recipe;
 
 /// How long the warden may take to confine itself, and to be gone when it is no longer wanted. Emulated machines need 0.3 s.
@@ -43,6 +44,13 @@ impl Hiring {
     pub fn post(&mut self, recipe: &Recipe) -> io::Result<Post> {
         let (ours, theirs) = pair()?;
         say(&self.boot, &Instruction::Post(recipe.clone()), &[theirs.as_fd()])?;
+        Ok(Post::new(ours, self.child.id()))
+    }
+
+    /// A place where keepers can be ordered.
+    pub fn keeper(&mut self, recipe: &KeeperRecipe) -> io::Result<Post> {
+        let (ours, theirs) = pair()?;
+        say(&self.boot, &Instruction::Keeper(recipe.clone()), &[theirs.as_fd()])?;
         Ok(Post::new(ours, self.child.id()))
     }
 

@@ -15,6 +15,8 @@
 //! | `post` | a lane's end |
 //! | `run`, `children` | the process itself |
 //! | `witness`, `registers`, `class` | what it sees of a worker's end |
+//!
+//! It makes the keeper too ([`crate::keeper`]), the one child it does not take with it.
 
 mod children;
 mod class;

@@ -31,6 +31,11 @@ impl Post {
         Ok(ours)
     }
 
+    /// Orders a keeper, which is to listen on `listener` and outlives us all; news as of a worker.
+    pub fn keeper(&self, generation: u64, listener: BorrowedFd<'_>) -> io::Result<()> {
+        say(&self.channel, &Order::Spawn { generation }, &[listener])
+    }
+
     /// Has a worker ended; `News::Ended` follows. For one that is gone already, it has gone out.
     pub fn kill(&self, generation: u64) -> io::Result<()> {
         say(&self.channel, &Order::Kill { generation }, &[])

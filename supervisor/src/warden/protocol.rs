@@ -13,6 +13,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::keeper::KeeperRecipe;
 use crate::spawn::Recipe;
 
 /// Longest message, bytes: a recipe with two long paths.
@@ -25,6 +26,8 @@ pub(super) const DESCRIPTORS: usize = 3;
 pub(super) enum Instruction {
     /// A lane's workers are made like this; its channel comes beside.
     Post(Recipe),
+    /// Keepers are made like this; their channel comes beside.
+    Keeper(KeeperRecipe),
     /// That was all; nothing is taken here any more.
     Seal,
 }
@@ -36,7 +39,7 @@ pub(super) struct Sealed;
 /// Lane → warden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Another worker; its packet channel, ask channel and log come beside.
+    /// Another worker; its packet channel, ask channel and log come beside. Of a keeper: its listening socket.
     Spawn {
         /// The name of that worker between the two of us.
         generation: u64,

@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 
-use cthelper_policy::confine;
+use cthelper_policy::confine::{self, ConfineError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
@@ -16,6 +16,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::children::{Children, Name};
 use super::protocol::{DESCRIPTORS, Heard, Instruction, News, Order, Sealed, hear, say, wait_for};
+use crate::keeper::KeeperRecipe;
 use crate::spawn::Recipe;
 
 /// First argument of a warden.
@@ -43,12 +44,27 @@ fn run(boot: BorrowedFd<'_>) -> Result<(), String> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("set the parent-death signal: {error}"))?;
     let Some(posts) = hired(boot).map_err(|error| format!("hear what to make: {error}"))? else { return Ok(()) };
     let ends = children_signal().map_err(|error| format!("listen for ends of workers: {error}"))?;
-    confine::warden().map_err(|error| error.to_string())?;
+    confine(&posts).map_err(|error| error.to_string())?;
     say(boot, &Sealed, &[]).map_err(|error| format!("say that it serves: {error}"))?;
     let mut warden = Warden { posts, children: Children::default() };
     let served = warden.serve(boot, &ends).map_err(|error| format!("serve: {error}"));
     warden.children.kill_those(|_| true);
     served
+}
+
+/// From here on only what these posts were told of can be executed.
+fn confine(posts: &[Desk]) -> Result<(), ConfineError> {
+    let (mut programs, mut folders) = (Vec::new(), Vec::new());
+    for desk in posts {
+        match &desk.trade {
+            Trade::Workers(recipe) => {
+                programs.push(recipe.launcher.as_path());
+                folders.extend(recipe.worker.parent());
+            }
+            Trade::Keepers(recipe) => programs.push(recipe.program.as_path()),
+        }
+    }
+    confine::warden(&programs, &folders).map(drop)
 }
 
 /// The posts the supervisor tells of until it seals; `None` if it is gone before.
@@ -59,7 +75,11 @@ fn hired(boot: BorrowedFd<'_>) -> io::Result<Option<Vec<Desk>>> {
             Heard::Message(Instruction::Seal, _) => return Ok(Some(posts)),
             Heard::Message(Instruction::Post(recipe), mut beside) => {
                 let channel = beside.pop().ok_or(io::ErrorKind::InvalidData)?;
-                posts.push(Desk { recipe, channel: Some(channel), unsaid: VecDeque::new() });
+                posts.push(Desk::new(Trade::Workers(recipe), channel));
+            }
+            Heard::Message(Instruction::Keeper(recipe), mut beside) => {
+                let channel = beside.pop().ok_or(io::ErrorKind::InvalidData)?;
+                posts.push(Desk::new(Trade::Keepers(recipe), channel));
             }
             Heard::Nothing => {}
             Heard::Hangup => return Ok(None),
@@ -75,9 +95,43 @@ fn children_signal() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
 }
 
-/// The warden's end of a lane's post.
+/// What is made at a post.
+enum Trade {
+    /// Workers of a lane; they end with it.
+    Workers(Recipe),
+    /// Keepers; they last.
+    Keepers(KeeperRecipe),
+}
+
+impl Trade {
+    /// Starts one, with the descriptors that came beside the order.
+    fn start(&self, beside: Vec<OwnedFd>) -> Result<Child, String> {
+        let mut command = match self {
+            Self::Workers(recipe) => {
+                let [packets, asks, log] = exactly::<DESCRIPTORS>(beside)?;
+                let mut command = recipe.command();
+                command.stdin(Stdio::from(packets)).stdout(Stdio::from(asks)).stderr(Stdio::from(log));
+                command
+            }
+            Self::Keepers(recipe) => {
+                let [listener] = exactly(beside)?;
+                let mut command = recipe.command();
+                // It outlives whoever reads its words.
+                command.stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
+                command
+            }
+        };
+        command.spawn().map_err(|error| error.to_string())
+    }
+}
+
+fn exactly<const N: usize>(beside: Vec<OwnedFd>) -> Result<[OwnedFd; N], String> {
+    <[OwnedFd; N]>::try_from(beside).map_err(|beside| format!("{N} descriptors are needed, {} came", beside.len()))
+}
+
+/// The warden's end of a post.
 struct Desk {
-    recipe: Recipe,
+    trade: Trade,
     /// `None` when the lane is over.
     channel: Option<OwnedFd>,
     /// News for which the channel has had no room.
@@ -85,6 +139,10 @@ struct Desk {
 }
 
 impl Desk {
+    fn new(trade: Trade, channel: OwnedFd) -> Self {
+        Self { trade, channel: Some(channel), unsaid: VecDeque::new() }
+    }
+
     fn tell(&mut self, news: News) {
         self.unsaid.push_back(news);
         self.catch_up();
@@ -173,18 +231,11 @@ impl Warden {
         let (post, generation) = (name.post, name.generation);
         let full = self.children.of_post(post) >= CHILDREN;
         let Some(desk) = self.posts.get_mut(post) else { return };
-        let started = match <[OwnedFd; DESCRIPTORS]>::try_from(beside) {
-            _ if full => Err(format!("{CHILDREN} workers of this lane have not ended")),
-            Ok([packets, asks, log]) => {
-                let mut command = desk.recipe.command();
-                command.stdin(Stdio::from(packets)).stdout(Stdio::from(asks)).stderr(Stdio::from(log));
-                command.spawn().map_err(|error| error.to_string())
-            }
-            Err(_) => Err("a worker needs three descriptors".to_owned()),
-        };
+        let started =
+            if full { Err(format!("{CHILDREN} processes of this post have not ended")) } else { desk.trade.start(beside) };
         match started {
             Ok(child) => {
-                self.children.born(child.id(), name);
+                self.children.born(child.id(), name, matches!(desk.trade, Trade::Keepers(_)));
                 desk.tell(News::Spawned { generation, pid: child.id() });
             }
             Err(reason) => desk.tell(News::Failed { generation, reason }),

@@ -22,8 +22,8 @@ use nix::unistd::Pid;
 
 use super::{class, registers};
 
-/// Signals one child may get in its life. A start takes 3, an end 1, and a worker can send itself no other than the one it dies of; one that
-/// gets more is kept alive by tricks, and costs the warden's time.
+/// Signals one child may get in its life. A start takes 3, an end 1, and a confined worker can send itself none; one that gets many costs the
+/// warden's time, whoever sends them.
 const SIGNALS: u8 = 32;
 
 /// Has the parent trace this process, and waits until it does. To be called by the launcher, whose parent is the warden.
@@ -111,15 +111,12 @@ impl Witness {
     /// The child ends, and still has its registers. A filter's SIGSYS gets here without having been a signal that can be seen before
     /// (`SA_IMMUTABLE`, Linux 5.16); one that somebody sent was.
     fn exit(&mut self, child: Pid) {
-        if !ends_by_sigsys(child) {
+        let sent = self.seen.as_ref().is_some_and(|seen| seen.signal == Signal::SIGSYS && seen.fault.si_code != class::SECCOMP);
+        if sent || !ends_by_sigsys(child) {
             return;
         }
-        if !self.seen.as_ref().is_some_and(|seen| seen.signal == Signal::SIGSYS) {
-            self.note(Signal::SIGSYS, class::SECCOMP);
-        }
-        if let Some(Seen { fault, .. }) = &mut self.seen
-            && fault.si_code == class::SECCOMP
-        {
+        self.note(Signal::SIGSYS, class::SECCOMP);
+        if let Some(Seen { fault, .. }) = &mut self.seen {
             fault.syscall = registers::call(child);
         }
     }

@@ -3,6 +3,7 @@
 # sources. Lines go to stdout and VM_OUT/results; ../run counts them.
 . "$REPO/tests/vm/guest/ftp-matrix.sh"
 . "$REPO/tests/vm/guest/ftp-extra.sh"
+. "$REPO/tests/vm/guest/supervisor-death.sh"
 . "$REPO/tests/vm/guest/chaos.sh"
 . "$REPO/tests/vm/guest/sandbox.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
@@ -28,6 +29,7 @@ for source in "$@"; do
         extra_operate
         extra_end
         extra_unclean
+        extra_death
         server_start vsftpd && chaos
         hostile
     else

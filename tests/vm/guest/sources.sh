@@ -55,7 +55,7 @@ CONF
 _start_ours() {
     modprobe -a nfnetlink_cthelper nfnetlink_queue
     mkdir -p $CTHELPERD_RUN/quarantine
-    "$BIN/cthelperd" run ${CTHELPERD_WHAT:---helper ftp} --runtime-dir $CTHELPERD_RUN --audit-log "$VM_OUT/audit.jsonl" \
+    "$BIN/cthelperd" run ${CTHELPERD_WHAT:---helper ftp} --runtime-dir $CTHELPERD_RUN --audit-log "$VM_OUT/audit.jsonl" --journal none \
         --quarantine-dir $CTHELPERD_RUN/quarantine ${CTHELPERD_ARGS:-} >>"$VM_OUT/cthelperd.log" 2>&1 &
     SOURCE_PID=$!
     wait_for 15 ours_serving

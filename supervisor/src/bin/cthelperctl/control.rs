@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use cthelper_proto::ctl::{Reply, Request, Status};
+use cthelper_proto::ctl::{Evidence, Reply, Request, Status};
 
 use crate::exit::{Exit, Failure};
 
@@ -28,6 +28,14 @@ pub fn ask(runtime_dir: &Path, request: &Request) -> Result<Reply, Failure> {
 pub fn status(runtime_dir: &Path) -> Result<Status, Failure> {
     match ask(runtime_dir, &Request::Status)? {
         Reply::Status(status) => Ok(status),
+        other => Err(out_of_place(&other)),
+    }
+}
+
+/// Where it keeps evidence.
+pub fn evidence(runtime_dir: &Path) -> Result<Evidence, Failure> {
+    match ask(runtime_dir, &Request::Evidence)? {
+        Reply::Evidence(evidence) => Ok(evidence),
         other => Err(out_of_place(&other)),
     }
 }

@@ -3,10 +3,14 @@
 //! A helper that is enabled while nobody holds its queue leaves new connections unconfirmed (`nf_confirm`, Linux 5.10 to 7.2).
 //! Disabled, its packets pass. Queues are known for this network namespace only, helpers belong to all of them: this is for the
 //! namespace in which they are served.
+//!
+//! A queue whose socket the keeper or systemd holds for the next daemon is no such case: new connections go on. `--unheld` leaves those
+//! alone (that is for the moment before a restart); without it they are wound up too, because no next daemon may come.
 
 use std::io::Write;
 
-use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
+use cthelper_proto::netlink::cthelper::DISABLED;
+use cthelper_supervisor::keeper::ledger::Life;
 use nix::errno::Errno;
 
 use crate::exit::{Exit, Failure};
@@ -14,11 +18,12 @@ use crate::queues::Queue;
 use crate::registry::{Registry, object};
 use crate::text::printable;
 
-/// Disables every enabled helper whose queue is not among those `bound`, and says which. Every one is tried; the first refusal
-/// is the failure. Where the queues are not known nothing is disabled.
+/// Disables every enabled helper whose queue is not among those `bound`, or is of the `estate`, and says which. Every one is tried; the
+/// first refusal is the failure. Where the queues are not known nothing is disabled.
 pub fn run<R: Registry>(
     open: impl FnOnce() -> Result<R, Errno>,
     bound: impl FnOnce() -> Result<Vec<Queue>, String>,
+    estate: &Life,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let mut kernel = open().map_err(|errno| refused("open netlink", errno))?;
@@ -26,20 +31,21 @@ pub fn run<R: Registry>(
     // Asked after the helpers: a daemon that starts now binds its queue first, so none of its helpers is taken for lost.
     let bound = bound().map_err(|why| Failure::new(Exit::Unavailable, format!("which queues are served is not known: {why}")))?;
     let mut outcome = Ok(());
-    for helper in helpers.iter().filter(|helper| is_orphan(helper, &bound)) {
+    for helper in helpers.iter().filter(|helper| helper.status != DISABLED) {
+        let why = match bound.iter().find(|queue| queue.number == helper.queue) {
+            None => "nobody serves",
+            Some(queue) if queue.is_of(estate) => "no daemon serves",
+            Some(_) => continue,
+        };
         let who = object(helper);
         match kernel.disable(&helper.name, (helper.family, helper.l4)) {
-            Ok(()) => writeln!(out, "{}: disabled, nobody serves its queue {}", printable(&who), helper.queue)?,
+            Ok(()) => writeln!(out, "{}: disabled, {why} its queue {}", printable(&who), helper.queue)?,
             // The kernel's word for a helper that is gone by now.
             Err(Errno::EINVAL) => {}
             Err(errno) => outcome = outcome.and(Err(refused(&format!("disable {who}"), errno))),
         }
     }
     outcome
-}
-
-fn is_orphan(helper: &Helper, bound: &[Queue]) -> bool {
-    helper.status != DISABLED && bound.iter().all(|queue| queue.number != helper.queue)
 }
 
 fn refused(doing: &str, errno: Errno) -> Failure {
@@ -54,6 +60,9 @@ fn refused(doing: &str, errno: Errno) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use cthelper_proto::netlink::cthelper::Helper;
+    use cthelper_supervisor::keeper::ledger::Served;
+
     use super::*;
     use crate::queues::parse;
     use crate::registry::fake::{Fake, helper};
@@ -62,7 +71,19 @@ mod tests {
 
     fn disarm(kernel: &mut Fake, queues: &str) -> Result<String, Failure> {
         let mut out = Vec::new();
-        run(|| Ok(kernel), || Ok(parse(queues)), &mut out).map(|()| String::from_utf8(out).unwrap())
+        run(|| Ok(kernel), || Ok(parse(queues)), &Life::default(), &mut out).map(|()| String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_helper_whose_queue_is_only_held_is_disabled_if_the_socket_is_a_dead_supervisors() {
+        let served = |port_id| Served { helper: "sip".to_owned(), queue: 7, port_id };
+        for (port_id, expected) in [(31_277, "sip (inet udp): disabled, no daemon serves its queue 7\n"), (4711, "")] {
+            let estate = Life { queues: vec![served(port_id)], ..Life::default() };
+            let mut kernel = Fake { helpers: vec![helper("sip", 2, 17)], broken: None };
+            let mut out = Vec::new();
+            run(|| Ok(&mut kernel), || Ok(parse(SEVEN)), &estate, &mut out).unwrap();
+            assert_eq!(String::from_utf8(out).unwrap(), expected);
+        }
     }
 
     fn states(kernel: &Fake) -> Vec<u32> {
@@ -92,7 +113,7 @@ mod tests {
     #[test]
     fn nothing_is_disabled_where_the_queues_are_not_known() {
         let mut kernel = Fake { helpers: vec![helper("sip", 2, 17)], broken: None };
-        let failure = run(|| Ok(&mut kernel), || Err("no /proc".to_owned()), &mut Vec::new()).unwrap_err();
+        let failure = run(|| Ok(&mut kernel), || Err("no /proc".to_owned()), &Life::default(), &mut Vec::new()).unwrap_err();
         assert_eq!((failure.exit, states(&kernel)), (Exit::Unavailable, vec![1]));
     }
 

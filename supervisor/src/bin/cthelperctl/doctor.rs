@@ -16,6 +16,7 @@ use std::path::Path;
 use clap::Args;
 use cthelper_proto::ctl::Status;
 use cthelper_proto::netlink::cthelper::Helper;
+use cthelper_supervisor::keeper::ledger::Life;
 use nix::errno::Errno;
 use serde::Serialize;
 
@@ -59,6 +60,8 @@ pub struct Facts {
     in_kernel: BTreeMap<String, Own>,
     /// Bound queues of this network namespace; `Err` = not readable, in words.
     queues: Result<Vec<Queue>, String>,
+    /// Queues that a dead daemon left and somebody holds.
+    estate: Life,
     /// Helpers that a loaded rule attaches.
     attached: BTreeSet<String>,
     /// Why the rules are not all known, in words; `None` = they are.

@@ -10,10 +10,14 @@ use crate::text::printable;
 pub enum Exit {
     /// `EX_USAGE`: the command line is wrong.
     Usage = 64,
+    /// `EX_NOINPUT`: what was asked for is not there.
+    NoInput = 66,
     /// `EX_UNAVAILABLE`: no daemon, no kernel support, or the daemon said no.
     Unavailable = 69,
     /// `EX_SOFTWARE`: an answer that cannot be understood.
     Software = 70,
+    /// `EX_CANTCREAT`: a file cannot be written.
+    CantCreate = 73,
     /// `EX_NOPERM`: needs more privilege.
     Permission = 77,
     /// `EX_CONFIG`: the daemon's configuration cannot be read.

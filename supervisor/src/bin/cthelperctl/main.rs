@@ -1,8 +1,8 @@
 //! The operator's tool. It holds no privilege of its own: the kernel and `control.sock` decide what its user may do.
 //!
 //! Called by the name `nfct` it answers as that program. Exit status: 0 done; 1 `doctor` found a failure or `nfct` failed;
-//! 64 wrong arguments; 69 no daemon, no kernel support, or refused; 70 an answer that cannot be understood; 77 not permitted;
-//! 78 the daemon's configuration cannot be read.
+//! 64 wrong arguments; 66 no such file or crash; 69 no daemon, no kernel support, or refused; 70 an answer that cannot be understood;
+//! 73 a file cannot be written; 77 not permitted; 78 the daemon's configuration cannot be read.
 
 #![allow(unreachable_pub, reason = "a program has no outside: here `pub` means its other modules")]
 
@@ -14,12 +14,15 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 use cthelper_proto::ctl::Request;
+use cthelper_supervisor::keeper::estate::dissolve;
+use cthelper_supervisor::keeper::ledger::{self, Life};
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 
 use exit::{Exit, Failure};
 
 mod configuration;
 mod control;
+mod crashes;
 mod disarm;
 mod doctor;
 mod exit;
@@ -58,8 +61,14 @@ enum Command {
     Disable { name: String },
     /// Have the configuration read again; what needs a restart of the daemon is said
     Reload,
-    /// Disable the helpers whose queue nobody serves, so that connections pass without them: after a daemon was killed
-    Disarm,
+    /// How workers ended: list them, show one, take out the packet it died on
+    Crashes(crashes::Wanted),
+    /// Disable the helpers whose queue no daemon serves, so that connections pass without them: after a daemon was killed
+    Disarm {
+        /// Only those whose queue nobody holds for the next daemon: new connections break through them now
+        #[arg(long)]
+        unheld: bool,
+    },
     /// What is missing, and what to do; exit status 1 if anything fails
     Doctor(doctor::Wanted),
     /// Print rules that attach helpers to connections
@@ -132,7 +141,12 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
         Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,
         Command::Reload => out.write_all(control::reload(runtime_dir)?.as_bytes())?,
-        Command::Disarm => disarm::run(Nfnl::open, queues::bound, &mut out)?,
+        Command::Disarm { unheld } => {
+            let estate = if *unheld { Life::default() } else { ledger::estate() };
+            disarm::run(Nfnl::open, queues::bound, &estate, &mut out)?;
+            dissolve(&estate);
+        }
+        Command::Crashes(wanted) => crashes::run(wanted, runtime_dir, &mut out)?,
         Command::Doctor(wanted) => {
             let healthy = doctor::run(wanted, runtime_dir, &mut out)?;
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
+use cthelper_supervisor::keeper::ledger::{Life, Served};
+
 const FOLDER: &str = "/proc/net/netfilter";
 
 /// One bound queue.
@@ -11,6 +13,8 @@ const FOLDER: &str = "/proc/net/netfilter";
 pub struct Queue {
     /// Its number.
     pub number: u32,
+    /// The netlink port id of the socket that has it.
+    pub port_id: u32,
     /// `NFQNL_COPY_*`: 0 none (packets are dropped), 1 headers, 2 packets.
     copy_mode: u32,
     /// Packets that found it full.
@@ -20,6 +24,12 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// Whether its socket is one that a dead supervisor left: somebody holds it, and nobody reads it.
+    pub fn is_of(&self, estate: &Life) -> bool {
+        let same = |served: &Served| u32::from(served.queue) == self.number && served.port_id == self.port_id;
+        estate.queues.iter().any(same)
+    }
+
     /// Whether packets reach the reader.
     pub fn hands_out_packets(&self) -> bool {
         self.copy_mode != 0
@@ -51,7 +61,8 @@ fn line(line: &str) -> Option<Queue> {
     let mut columns = line.split_whitespace();
     Some(Queue {
         number: columns.next()?.parse().ok()?,
-        copy_mode: columns.nth(2)?.parse().ok()?,
+        port_id: columns.next()?.parse().ok()?,
+        copy_mode: columns.nth(1)?.parse().ok()?,
         full: columns.nth(1)?.parse().ok()?,
         unsent: columns.next()?.parse().ok()?,
     })
@@ -66,7 +77,7 @@ mod tests {
         let text =
             "    6  31277     0 2 65531     3     4      812  1\n  100   4711     0 0     0     0     0        0  1\nodd\n\n";
         let [six, hundred] = &parse(text)[..] else { panic!() };
-        assert_eq!((six.number, six.lost(), six.hands_out_packets()), (6, 7, true));
+        assert_eq!((six.number, six.port_id, six.lost(), six.hands_out_packets()), (6, 31277, 7, true));
         assert_eq!((hundred.number, hundred.lost(), hundred.hands_out_packets()), (100, 0, false));
     }
 }

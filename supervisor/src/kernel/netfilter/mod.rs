@@ -1,13 +1,20 @@
 //! The real kernel, seen by one lane: `nfnetlink_queue`, `nfnetlink_cthelper` and ctnetlink.
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
+use cthelper_policy::config::HelperConfig;
 use cthelper_proto::Malformed;
+use cthelper_proto::events::Event;
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::netlink::conntrack::status;
 use cthelper_proto::netlink::queue::{CtUpdate, Decision, Packet, VerdictParts};
 use cthelper_proto::types::{Flow, FlowId, State};
 use nix::errno::Errno;
+
+use crate::audit::Audit;
+use crate::keeper::custody::Custody;
+use crate::keeper::heir::Heir;
 
 use super::{Arrived, Change, Denied, Fault, Incoming, Intake, Kernel, PacketId, Received, Release, Wish};
 
@@ -28,13 +35,55 @@ pub struct Netfilter {
     queue_length: u32,
     queue: Option<Queue>,
     requests: Nfnl,
+    custody: Arc<Custody>,
+    /// The queue's socket of an earlier life, until the start.
+    heir: Option<Heir>,
+    audit: Audit,
 }
 
 impl Netfilter {
-    /// Opens the socket for requests; nothing is registered or bound yet. Without `queue`, one is chosen at the start.
-    pub fn open(queue: Option<u16>, queue_length: u32) -> Result<Self, Fault> {
+    /// Opens the socket for requests, and claims the helper's queue of an earlier life; nothing is registered or bound yet. Where
+    /// no number is configured, one is chosen at the start.
+    pub fn open(config: &HelperConfig, custody: Arc<Custody>, audit: Audit) -> Result<Self, Fault> {
         let requests = Nfnl::open().map_err(|errno| Fault::new("open a netfilter socket", errno))?;
-        Ok(Self { manifest: None, wanted_queue: queue, queue_length, queue: None, requests })
+        let heir = custody.claim(&config.name);
+        let (wanted_queue, queue_length) = (config.queue, config.queue_length);
+        Ok(Self { manifest: None, wanted_queue, queue_length, queue: None, requests, custody, heir, audit })
+    }
+
+    /// Goes on with an earlier life's queue: the helper stays enabled all the time.
+    fn adopt(&mut self, heir: Heir, manifest: &Manifest) -> Result<(), Fault> {
+        let (number, waiting) = (heir.queue, heir.waiting());
+        registry::disarm_besides(&mut self.requests, manifest)?;
+        let queue = Queue::adopt(heir, self.queue_length)?;
+        self.custody.deposit(&manifest.name, number, queue.as_fd());
+        self.queue = Some(queue);
+        registry::enable(&mut self.requests, manifest, number)?;
+        tracing::info!(helper = %manifest.name, queue = number, waiting, "adopted the queue of an earlier life");
+        self.audit.write(Event::Adopted { helper: manifest.name.to_string(), queue: number, waiting });
+        Ok(())
+    }
+
+    /// Binds a queue of its own; an earlier life's, which the operator wants to have another number, is wound up when nothing is sent
+    /// there any more.
+    fn begin(&mut self, heir: Option<Heir>, manifest: &Manifest) -> Result<(), Fault> {
+        if heir.is_none() {
+            // What an earlier life left enabled stays so with its queue closed, and maybe for a family we do not serve any more.
+            registry::disarm(&mut self.requests, &manifest.name)?;
+        }
+        let number = match self.wanted_queue {
+            Some(number) => number,
+            None => numbers::choose(registry::queue_before(&mut self.requests, &manifest.name))?,
+        };
+        let queue = Queue::open(number, self.queue_length)?;
+        self.custody.deposit(&manifest.name, number, queue.as_fd());
+        self.queue = Some(queue);
+        registry::enable(&mut self.requests, manifest, number)?;
+        if let Some(heir) = heir {
+            registry::disarm_besides(&mut self.requests, manifest)?;
+            self.custody.settle(heir);
+        }
+        Ok(())
     }
 
     fn bound(&mut self) -> Result<&mut Queue, Fault> {
@@ -70,16 +119,12 @@ impl Netfilter {
 impl Kernel for Netfilter {
     fn start(&mut self, manifest: &Manifest) -> Result<(), Fault> {
         self.manifest = Some(manifest.clone());
-        registry::refuse_if_served(&mut self.requests, &manifest.name)?;
-        // What an earlier life left enabled stays so with its queue closed, and maybe for a family we do not serve any more.
-        registry::disarm(&mut self.requests, &manifest.name)?;
-        let number = match self.wanted_queue {
-            Some(number) => number,
-            None => numbers::choose(registry::queue_before(&mut self.requests, &manifest.name))?,
-        };
-        let length = self.queue_length;
-        self.queue = Some(Queue::open(number, length)?);
-        registry::enable(&mut self.requests, manifest, number)
+        let heir = self.heir.take();
+        registry::refuse_if_served(&mut self.requests, &manifest.name, heir.as_ref().map(|heir| heir.port_id))?;
+        match heir {
+            Some(heir) if self.wanted_queue.is_none_or(|wanted| wanted == heir.queue) => self.adopt(heir, manifest),
+            heir => self.begin(heir, manifest),
+        }
     }
 
     fn enable(&mut self, enabled: bool) -> Result<(), Fault> {
@@ -163,6 +208,7 @@ impl Kernel for Netfilter {
             ("enobufs", queue.overruns),
             ("queue-full", lost.queue_full),
             ("socket-full", lost.socket_full),
+            ("keeper-lost", u64::from(self.custody.is_lost())),
         ]
         .into_iter()
         .filter(|(_, count)| *count > 0)

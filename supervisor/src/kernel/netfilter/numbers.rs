@@ -22,6 +22,8 @@ pub struct Bound {
     pub waiting: u64,
     /// What it lost.
     pub lost: Losses,
+    /// The id of the last packet that was put into it, or would have been had there been room.
+    pub last_id: u32,
 }
 
 /// Packets that could not be handed over; with `FAIL_OPEN` they passed without the helper.
@@ -43,7 +45,8 @@ fn parse(line: &str) -> Option<Bound> {
     let mut next = || columns.next().flatten();
     let (queue, port_id, waiting, _mode, _range) = (next()?, next()?, next()?, next()?, next()?);
     let lost = Losses { queue_full: next()?, socket_full: next()? };
-    Some(Bound { queue: u16::try_from(queue).ok()?, port_id: u32::try_from(port_id).ok()?, waiting, lost })
+    let last_id = u32::try_from(next()?).ok()?;
+    Some(Bound { queue: u16::try_from(queue).ok()?, port_id: u32::try_from(port_id).ok()?, waiting, lost, last_id })
 }
 
 /// What the kernel lost on this queue.
@@ -70,7 +73,7 @@ mod tests {
     fn a_line_of_the_kernel_is_read_by_its_columns() {
         let line = "   6200   1953     3 2 65531     7     9        42  1";
         let bound = parse(line).unwrap();
-        assert_eq!((bound.queue, bound.port_id, bound.waiting), (6200, 1953, 3));
+        assert_eq!((bound.queue, bound.port_id, bound.waiting, bound.last_id), (6200, 1953, 3, 42));
         assert_eq!(bound.lost, Losses { queue_full: 7, socket_full: 9 });
         assert_eq!(parse("6200 1953"), None);
     }

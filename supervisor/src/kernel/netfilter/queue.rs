@@ -5,7 +5,8 @@
 
 use std::collections::VecDeque;
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use cthelper_proto::netlink::attrs::Attrs;
 use cthelper_proto::netlink::message::{Body, messages};
@@ -14,6 +15,8 @@ use netlink_sys::Socket;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, NetlinkAddr, recvmmsg, send, setsockopt, sockopt};
 
+use super::numbers;
+use crate::keeper::heir::Heir;
 use crate::kernel::Fault;
 
 const NETLINK_NETFILTER: isize = 12;
@@ -30,8 +33,15 @@ const OUTBOX: usize = 64 * 1024;
 
 /// A bound queue. Its packets live as long as this socket does.
 pub struct Queue {
-    socket: Socket,
+    socket: OwnedFd,
     number: u16,
+    /// What our messages on this socket are told by; the answers to an earlier life's have another. Settings have the next.
+    seq: u32,
+    /// Of a socket that is taken over: the id of the last packet put into it by then, until the packets are settled that were read and
+    /// not answered before.
+    legacy: Option<u32>,
+    /// The kernel's no to the settings of a socket that is taken over.
+    refused: Option<Errno>,
     headers: MultiHeaders<NetlinkAddr>,
     inbox: Vec<Vec<u8>>,
     outbox: Vec<u8>,
@@ -59,14 +69,41 @@ impl Queue {
         socket.set_cap_ack(true).map_err(io)?;
         // Without this one overrun makes the kernel drop everything until the socket has been drained completely.
         socket.set_no_enobufs(true).map_err(io)?;
+        // A duplicate is as good, and has an owner whom a socket of another origin can have too.
+        let socket = socket.as_fd().try_clone_to_owned().map_err(io)?;
+        let queue = Self::new(socket, number)?;
+        queue.bind(length)?;
+        Ok(queue)
+    }
+
+    /// Takes over the socket of an earlier life, which has the queue. Packets in it are handed out as ever; those which that life has read
+    /// and not answered are accepted as soon as it is known which they are.
+    pub fn adopt(heir: Heir, length: u32) -> Result<Self, Fault> {
+        let number = heir.queue;
+        let fault = |errno| Fault::new(format!("take queue {number} over"), errno);
+        let last = numbers::bound().into_iter().find(|bound| bound.queue == number && bound.port_id == heir.port_id);
+        let last = last.ok_or_else(|| fault(Errno::ENODEV))?.last_id;
+        let mut queue = Self::new(heir.socket, number)?;
+        queue.legacy = Some(last);
+        // Its answer comes behind the packets that wait in the socket.
+        queue::configure(&mut queue.outbox, queue.seq.wrapping_add(1), number, &settings(length));
+        queue.send().map_err(fault)?;
+        Ok(queue)
+    }
+
+    /// With buffers of our size: those of a socket that waited for us are small.
+    fn new(socket: OwnedFd, number: u16) -> Result<Self, Fault> {
         setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)
             .or_else(|_| setsockopt(&socket, sockopt::RcvBuf, &RECEIVE_BUFFER))
-            .map_err(|errno| Fault::new(doing(), errno))?;
+            .map_err(|errno| Fault::new(format!("open queue {number}"), errno))?;
         let _ = setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)
             .or_else(|_| setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER));
-        let queue = Self {
+        Ok(Self {
             socket,
             number,
+            seq: life(),
+            legacy: None,
+            refused: None,
             headers: MultiHeaders::preallocate(BATCH, None),
             inbox: (0..BATCH).map(|_| vec![0; DATAGRAM]).collect(),
             outbox: Vec::with_capacity(OUTBOX),
@@ -75,25 +112,17 @@ impl Queue {
             late: 0,
             malformed: 0,
             overruns: 0,
-        };
-        queue.configure(length)?;
-        Ok(queue)
+        })
     }
 
-    fn configure(&self, length: u32) -> Result<(), Fault> {
-        let number = self.number;
-        self.ask(&format!("bind queue {number}"), |out| queue::bind(out, 1, number)).map_err(|fault| match fault.errno {
+    fn bind(&self, length: u32) -> Result<(), Fault> {
+        let (number, seq) = (self.number, self.seq);
+        self.ask(&format!("bind queue {number}"), |out| queue::bind(out, seq, number)).map_err(|fault| match fault.errno {
             Errno::EPERM => fault.remedy("another process has this queue, or CAP_NET_ADMIN is missing; see: cthelperctl doctor"),
             _ => fault,
         })?;
-        // GSO stays off: the kernel then cuts large packets and finishes their checksums before they are queued.
-        let wanted = Config {
-            copy_range: 0xffff,
-            max_len: length,
-            flags: config::FAIL_OPEN | config::CONNTRACK,
-            mask: config::FAIL_OPEN | config::CONNTRACK | config::GSO,
-        };
-        self.ask(&format!("configure queue {number}"), |out| queue::configure(out, 2, number, &wanted)).map_err(|fault| {
+        let wanted = settings(length);
+        self.ask(&format!("configure queue {number}"), |out| queue::configure(out, seq, number, &wanted)).map_err(|fault| {
             match fault.errno {
                 Errno::EOPNOTSUPP => fault.remedy("this kernel is built without NETFILTER_NETLINK_GLUE_CT"),
                 _ => fault,
@@ -144,7 +173,10 @@ impl Queue {
             let flags = MsgFlags::MSG_DONTWAIT;
             let results = match recvmmsg(self.socket.as_raw_fd(), &mut self.headers, slices.iter_mut(), flags, None) {
                 Ok(results) => results,
-                Err(Errno::EAGAIN) => return Ok((0, true)),
+                Err(Errno::EAGAIN) => {
+                    self.settle(None);
+                    return Ok((0, true));
+                }
                 Err(Errno::EINTR) => return Ok((0, false)),
                 Err(Errno::ENOBUFS) => {
                     self.overruns += 1;
@@ -160,23 +192,47 @@ impl Queue {
             }
         }
         self.expected = (2 * count).clamp(4, BATCH);
+        let mut first = None;
         for (buffer, length) in self.inbox.iter().zip(lengths).take(count) {
             for message in messages(buffer.get(..length).unwrap_or_default()) {
-                match message.map(|message| message.body) {
-                    Ok(Body::Nf { subsystem: 3, op: 0, family, res_id, attrs }) => {
+                let Ok(message) = message else {
+                    self.malformed += 1;
+                    continue;
+                };
+                match message.body {
+                    Body::Nf { subsystem: 3, op: 0, family, res_id, attrs } => {
                         if let Some((id, held)) = each((family, res_id, attrs)) {
+                            first = first.or(Some(id));
                             self.run.arrived(id, held);
                         } else {
                             self.malformed += 1;
                         }
                     }
-                    Ok(Body::Ack(ack)) if ack.errno != 0 => self.late += 1,
-                    Ok(_) => {}
-                    Err(_) => self.malformed += 1,
+                    Body::Ack(ack) if ack.errno == 0 => {}
+                    Body::Ack(_) if message.header.seq == self.seq => self.late += 1,
+                    Body::Ack(ack) if message.header.seq == self.seq.wrapping_add(1) => {
+                        self.refused = Some(Errno::from_raw(ack.errno));
+                    }
+                    _ => {} // an answer to an earlier life
                 }
             }
         }
-        Ok((count, count < wanted))
+        let drained = count < wanted;
+        if first.is_some() || drained {
+            self.settle(first);
+        }
+        match self.refused.take() {
+            Some(errno) => Err(errno),
+            None => Ok((count, drained)),
+        }
+    }
+
+    /// Accepts what an earlier life has read and not answered. Ids ascend in the socket, so these are all before the `first` that it has
+    /// not read; if there is none, all that had been put into the queue when we took it over.
+    fn settle(&mut self, first: Option<u32>) {
+        let Some(last) = self.legacy.take() else { return };
+        let last = first.map_or(last, |first| first.wrapping_sub(1));
+        queue::verdict_batch(&mut self.outbox, self.seq, self.number, last, Decision::Accept);
     }
 
     /// The packet goes back as it came; sent with the next [`Self::flush`].
@@ -188,7 +244,7 @@ impl Queue {
     pub fn verdict(&mut self, id: u32, decision: Decision, parts: &VerdictParts<'_>) -> Result<(), Errno> {
         self.decide(); // in the order of the packets: TCP takes it amiss otherwise
         self.run.settled(id);
-        queue::verdict(&mut self.outbox, 0, self.number, id, decision, parts);
+        queue::verdict(&mut self.outbox, self.seq, self.number, id, decision, parts);
         if self.outbox.len() > OUTBOX / 2 {
             return self.send();
         }
@@ -202,10 +258,10 @@ impl Queue {
     }
 
     fn decide(&mut self) {
-        let Self { run, outbox, number, .. } = self;
+        let Self { run, outbox, number, seq, .. } = self;
         run.drain(|decided| match decided {
-            Decided::UpTo(id) => queue::verdict_batch(outbox, 0, *number, id, Decision::Accept),
-            Decided::One(id) => queue::verdict(outbox, 0, *number, id, Decision::Accept, &VerdictParts::default()),
+            Decided::UpTo(id) => queue::verdict_batch(outbox, *seq, *number, id, Decision::Accept),
+            Decided::One(id) => queue::verdict(outbox, *seq, *number, id, Decision::Accept, &VerdictParts::default()),
         });
     }
 
@@ -227,6 +283,23 @@ impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// GSO stays off: the kernel then cuts large packets and finishes their checksums before they are queued.
+fn settings(length: u32) -> Config {
+    Config {
+        copy_range: 0xffff,
+        max_len: length,
+        flags: config::FAIL_OPEN | config::CONNTRACK,
+        mask: config::FAIL_OPEN | config::CONNTRACK | config::GSO,
+    }
+}
+
+/// A number that another life of ours on the same socket has not had: the time, even, so that the next one is free.
+fn life() -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let micros = now.as_micros() & u128::from(u32::MAX - 1);
+    u32::try_from(micros).unwrap_or_default().max(2)
 }
 
 /// The packets this socket has been handed and has not answered, oldest first.

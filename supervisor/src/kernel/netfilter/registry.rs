@@ -71,9 +71,9 @@ pub fn set_enabled(socket: &mut Nfnl, manifest: &Manifest, enabled: bool) -> Res
     outcome
 }
 
-/// Refuses a helper that another program serves: it is enabled, and somebody holds its queue.
-pub fn refuse_if_served(socket: &mut Nfnl, name: &str) -> Result<(), Fault> {
-    let bound = numbers::bound();
+/// Refuses a helper that another program serves: it is enabled, and somebody holds its queue, whose socket is not `ours` (a port id).
+pub fn refuse_if_served(socket: &mut Nfnl, name: &str, ours: Option<u32>) -> Result<(), Fault> {
+    let bound: Vec<_> = numbers::bound().into_iter().filter(|bound| Some(bound.port_id) != ours).collect();
     let served = helpers(socket)?
         .into_iter()
         .filter(|helper| helper.name == name && helper.status == ENABLED)
@@ -87,10 +87,27 @@ pub fn refuse_if_served(socket: &mut Nfnl, name: &str) -> Result<(), Fault> {
     }
 }
 
+/// Whether the kernel sends packets of this helper to a queue; also if it does not say.
+pub fn is_enabled(socket: &mut Nfnl, name: &str) -> bool {
+    helpers(socket).map_or(true, |helpers| helpers.iter().any(|helper| helper.name == name && helper.status == ENABLED))
+}
+
 /// Disables every object of this name, of whatever family, so that none stays enabled without anybody at its queue.
 pub fn disarm(socket: &mut Nfnl, name: &str) -> Result<(), Fault> {
+    disarm_if(socket, name, |_| true)
+}
+
+/// Disables the objects of this name that the manifest does not have: nobody serves that family any more.
+pub fn disarm_besides(socket: &mut Nfnl, manifest: &Manifest) -> Result<(), Fault> {
+    let served = |helper: &Helper| {
+        helper.l4 == manifest.l4.number() && manifest.families.iter().any(|family| helper.family == u16::from(family.number()))
+    };
+    disarm_if(socket, &manifest.name, |helper| !served(helper))
+}
+
+fn disarm_if(socket: &mut Nfnl, name: &str, is_meant: impl Fn(&Helper) -> bool) -> Result<(), Fault> {
     let left = helpers(socket)?.into_iter().filter(|helper| helper.name == name && helper.status == ENABLED);
-    for helper in left {
+    for helper in left.filter(is_meant) {
         socket
             .request(|out, seq| cthelper::set_status(out, seq, &helper.name, helper.family, helper.l4, false), |_| ())
             .map_err(|refusal| explain(&format!("disable helper {name}"), &refusal))?;

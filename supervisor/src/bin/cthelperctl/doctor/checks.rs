@@ -219,6 +219,11 @@ pub fn unserved(facts: &Facts) -> Vec<Finding> {
                 format!("{who}: queue {queue} is bound but not configured, every packet is DROPPED"),
                 remedy_unserved(helper),
             )),
+            Some(bound) if bound.is_of(&facts.estate) => findings.push(Finding::warn(
+                CHECK,
+                format!("{who}: queue {queue} is held and waits for the next daemon: connections pass without the helper"),
+                "start cthelperd; if none is to come: cthelperctl disarm",
+            )),
             Some(bound) if bound.lost() > 0 => findings.push(Finding::warn(
                 CHECK,
                 format!("{who}: queue {queue} is served, but was too full for {} packets", bound.lost()),

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use cthelper_proto::ctl::Status;
 use cthelper_proto::netlink::{expect, queue};
+use cthelper_supervisor::keeper::ledger;
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 use nix::errno::Errno;
 
@@ -43,6 +44,7 @@ pub fn facts(wanted: Vec<String>, runtime_dir: &Path) -> Facts {
         expect_max: number_in("/proc/sys/net/netfilter/nf_conntrack_expect_max"),
         in_kernel: IN_KERNEL.into_iter().filter_map(|name| Some((name.to_owned(), own(name)?))).collect(),
         queues,
+        estate: ledger::estate(),
         attached,
         rules_unknown,
         workers: workers(&daemon),

@@ -3,6 +3,7 @@
 use cthelper_proto::ctl::{HelperStatus, LaneState, WorkerStatus};
 use cthelper_proto::netlink::cthelper::{DISABLED, ENABLED};
 use cthelper_proto::types::{Family, L4};
+use cthelper_supervisor::keeper::ledger::{Life, Served};
 
 use super::*;
 use crate::exit::Exit;
@@ -50,6 +51,7 @@ fn healthy() -> Facts {
         expect_max: Some(128),
         in_kernel: BTreeMap::new(),
         queues: Ok(queues::parse("6 31277 0 2 65531 0 0 812 1")),
+        estate: Life::default(),
         attached: BTreeSet::from(["ftp".to_owned()]),
         rules_unknown: None,
         daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Serving)] }),
@@ -85,6 +87,7 @@ fn without_privilege_only_that_fails() {
         glue: Err(Errno::EPERM),
         expectations: Err(Errno::EPERM),
         queues: Err("not permitted".to_owned()),
+        estate: Life::default(),
         daemon: Err(Failure::new(Exit::Permission, "root's alone")),
         ..healthy()
     };
@@ -149,6 +152,16 @@ fn an_enabled_helper_whose_queue_nobody_serves_fails_loudly() {
 fn a_helper_for_any_family_is_disabled_in_words_that_exist() {
     let facts = Facts { registry: Ok(vec![helper("odd", 0, 9)]), ..healthy() };
     assert!(only(checks::unserved, &facts).remedy.unwrap().contains("nfct delete helper odd"));
+}
+
+#[test]
+fn a_queue_that_waits_for_the_next_daemon_is_no_break() {
+    let served = |port_id| Served { helper: "ftp".to_owned(), queue: 6, port_id };
+    let held = |port_id| Facts { estate: Life { queues: vec![served(port_id)], ..Life::default() }, ..healthy() };
+    let finding = only(checks::unserved, &held(31_277));
+    assert_eq!(finding.level, Level::Warn);
+    assert!(finding.what.contains("waits for the next daemon"), "{}", finding.what);
+    assert_eq!(only(checks::unserved, &held(31_278)).level, Level::Ok, "another program's socket");
 }
 
 #[test]

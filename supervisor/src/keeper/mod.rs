@@ -1,0 +1,55 @@
+//! Queue sockets outlive the supervisor.
+//!
+//! A kernel queue belongs to its open socket, not to a process. Whoever holds a duplicate keeps the queue, its packets, and `FAIL_OPEN`
+//! alive; without it an enabled helper leaves every new connection unconfirmed. So duplicates are held by
+//!
+//! * the **keeper** ([`run`]), an unprivileged process of ours: while no supervisor lives it also makes the sockets' buffers small, so that
+//!   the kernel passes packets at once instead of parking them where nobody reads;
+//! * systemd's **file descriptor store** ([`store`]), where we are a service with one.
+//!
+//! [`client`] is the supervisor's end of the keeper, [`protocol`] what is said; [`custody`] knows every queue socket of this life and of the
+//! one before; [`ledger`] is the host's lock and says who was the last to serve what, [`estate`] winds up what nobody takes over.
+
+pub mod client;
+pub mod custody;
+pub mod estate;
+pub mod heir;
+pub mod ledger;
+pub mod protocol;
+pub mod run;
+pub mod store;
+mod wire;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spawn::Identity;
+
+/// How keepers are made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeeperRecipe {
+    /// The binary with the keeper's role: this very program, even if its file has been replaced meanwhile.
+    pub program: PathBuf,
+    /// Who it is to be.
+    pub identity: Identity,
+}
+
+impl KeeperRecipe {
+    /// Keepers that are this program.
+    pub fn new(identity: Identity) -> Self {
+        Self { program: PathBuf::from("/proc/self/exe"), identity }
+    }
+
+    /// The keeper's command; its descriptors are the caller's to set: 0 is the listening socket.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        let Identity { uid, gid, .. } = self.identity;
+        command.args([run::ROLE, &uid.to_string(), &gid.to_string()]).env_clear().current_dir("/");
+        command
+    }
+}
+
+#[cfg(test)]
+mod tests;
