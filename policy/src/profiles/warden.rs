@@ -7,7 +7,7 @@ use caps::Capability;
 use libc::{
     CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWUTS, CLONE_VFORK, CLONE_VM, PR_CAP_AMBIENT, PR_CAPBSET_DROP,
     PR_CAPBSET_READ, PR_SET_PDEATHSIG, PTRACE_CONT, PTRACE_DETACH, PTRACE_GET_SYSCALL_INFO, PTRACE_GETEVENTMSG, PTRACE_GETREGSET,
-    PTRACE_GETSIGINFO, PTRACE_SETOPTIONS, PTRACE_TRACEME, SIGBUS, SIGCHLD, SIGKILL, SIGSEGV, SIGSTOP,
+    PTRACE_GETSIGINFO, PTRACE_SETOPTIONS, PTRACE_TRACEME, SIGBUS, SIGCHLD, SIGKILL, SIGSEGV, SIGSTOP, SO_TYPE, SOL_SOCKET,
 };
 
 use super::launcher::{library, loader};
@@ -47,6 +47,7 @@ pub const WARDEN: Profile = Profile {
         call("statx", "a launcher looks whether a path of its rules is a folder"),
         call("umask", "a launcher's files would be its own"),
         call("getppid", "a launcher looks whether its parent is there"),
+        call_if("getsockopt", &[arg(1, int(SOL_SOCKET)), arg(2, int(SO_TYPE))], "a launcher looks whether it has its channels"),
         call("getsid", "a launcher looks whether it leads a session"),
         call("setsid", "a launcher leaves the terminal"),
         call("getuid", "a launcher looks who it is").elsewhere(),
