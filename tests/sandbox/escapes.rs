@@ -275,8 +275,8 @@ fn each_attempt_after_the_seal_ends_its_worker_and_the_connection_goes_on() {
         let wanted = after_the_seal(attempt);
         assert!(is(end, wanted), "{order}: {end:?}, not {wanted:?}: {crash:?}");
         assert_eq!(crash.in_flight, 1, "{order}");
-        let call = crash.fault.and_then(|fault| fault.syscall).map_or_else(String::new, |call| format!(" {}", call.name));
-        table.push(row(attempt, *aim, wanted, &format!("{event}: {}{call}, {}", crash.cause, crash.decision)));
+        let forbidden = crash.fault.and_then(|fault| fault.syscall).map_or_else(String::new, |call| format!(" {}", call.name));
+        table.push(row(attempt, *aim, wanted, &format!("{event}: {}{forbidden}, {}", crash.cause, crash.decision)));
         assert!(!stage.kernel.carries(calm.client("hello")).is_as_it_came(), "{order}: the next worker serves");
     }
     println!("{}", table.join("\n"));
@@ -309,16 +309,19 @@ fn a_uid_of_its_own_keeps_a_worker_from_the_signals_of_others() {
     let stage = play.start();
     let (pid, gid) = (stage.serves(), identity.gid);
     assert_eq!(stage.status().workers[0].uid, 60_700);
-    let can = |uid: u32, what: &str| {
+    let succeeds = |uid: u32, what: &str| {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", what]).uid(uid).gid(gid).stdout(Stdio::null()).stderr(Stdio::null());
         command.status().unwrap().success()
     };
     for uid in [60_700, 60_701] {
-        assert!(!can(uid, &format!("cat /proc/{pid}/mem")) && !can(uid, &format!("ls /proc/{pid}/fd")), "{uid}");
-        assert!(!can(uid, &format!("cat /proc/{pid}/environ")) && !can(uid, &format!("ls -l /proc/{pid}/exe")), "{uid}");
+        assert!(!succeeds(uid, &format!("cat /proc/{pid}/mem")) && !succeeds(uid, &format!("ls /proc/{pid}/fd")), "{uid}");
+        assert!(
+            !succeeds(uid, &format!("cat /proc/{pid}/environ")) && !succeeds(uid, &format!("ls -l /proc/{pid}/exe")),
+            "{uid}"
+        );
     }
-    assert!(can(60_700, &format!("kill -0 {pid}")), "this is what the range is for");
-    assert!(!can(60_701, &format!("kill -0 {pid}")));
+    assert!(succeeds(60_700, &format!("kill -0 {pid}")), "this is what the range is for");
+    assert!(!succeeds(60_701, &format!("kill -0 {pid}")));
     assert!(matches!(stage.stop(), Ended::Orderly));
 }
