@@ -234,13 +234,28 @@ impl Custody {
         }
     }
 
-    /// Another keeper in the place of one that is gone; it is given everything that is served. Waits for it, for a bounded time.
+    /// Another keeper in the place of one that is gone; it is given everything that is served. Waits for it, for a bounded time, in which
+    /// nobody else waits for us.
     fn replace(&self) {
-        let mut state = self.state();
-        if state.keeper.take().is_some() {
+        let (gone, listener, shop) = {
+            let mut state = self.state();
+            (state.keeper.take().is_some(), state.listener.take(), state.shop.take())
+        };
+        if gone {
             tracing::warn!("the keeper is gone");
         }
-        match state.start(&self.runtime_dir) {
+        let started = match (&listener, shop) {
+            (Some(listener), Some(mut shop)) => {
+                shop.ordered += 1;
+                let started = Keeper::start(&self.runtime_dir, listener.as_fd(), &shop.post, shop.ordered, shop.identity);
+                self.state().shop = Some(shop);
+                started
+            }
+            _ => Err("there is nothing to start one with".to_owned()),
+        };
+        let mut state = self.state();
+        state.listener = listener;
+        match started {
             Ok(keeper) => {
                 let held = state.served.iter().all(|kept| keeper.hold(&kept.helper, kept.queue, kept.socket.as_fd()).is_ok());
                 state.lost = !held;
@@ -254,16 +269,6 @@ impl Custody {
                 state.lost = true;
             }
         }
-    }
-}
-
-impl State {
-    fn start(&mut self, runtime_dir: &Path) -> Result<Keeper, String> {
-        let (Some(listener), Some(shop)) = (&self.listener, &mut self.shop) else {
-            return Err("there is nothing to start one with".to_owned());
-        };
-        shop.ordered += 1;
-        Keeper::start(runtime_dir, listener.as_fd(), &shop.post, shop.ordered, shop.identity)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Queue sockets outlive the supervisor.
 //!
-//! A kernel queue belongs to its open socket, not to a process. Whoever holds a duplicate keeps the queue, its packets, and FAIL_OPEN
+//! A kernel queue belongs to its open socket, not to a process. Whoever holds a duplicate keeps the queue, its packets, and `FAIL_OPEN`
 //! alive; without it an enabled helper leaves every new connection unconfirmed. So duplicates are held by
 //!
 //! * the **keeper** ([`run`]), an unprivileged process of ours: while no supervisor lives it also makes the sockets' buffers small, so that

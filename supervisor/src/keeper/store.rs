@@ -34,9 +34,10 @@ pub fn inherit() -> Vec<Kept> {
     };
     let mut kept = Vec::new();
     for (fd, name) in passed {
-        match parse(&name) {
-            Some((queue, helper)) => kept.extend(own(fd, helper, queue)),
-            None => tracing::warn!(%name, "systemd passed a descriptor that is none of ours; it is closed"),
+        if let Some((queue, helper)) = parse(&name) {
+            kept.extend(own(fd, helper, queue));
+        } else {
+            tracing::warn!(%name, "systemd passed a descriptor that is none of ours; it is closed");
         }
         let _ = nix::unistd::close(fd);
     }

@@ -190,7 +190,7 @@ fn a_liar_loses_its_connection_and_nothing_else_happens() {
     let good = Record::bare(Word::Take).encode();
     let mut foreign = good;
     foreign[0] = 9;
-    let records: [&[u8]; 5] = [b"x", &good[..19], &[good.as_slice(), b"x"].concat(), &foreign, &[7; 70_000]];
+    let records: [&[u8]; 5] = [b"x", &good[..19], &[good.as_slice(), b"x"].concat(), &foreign, &vec![7; 70_000]];
     for record in records {
         let liar = stage.client();
         nix::sys::socket::send(liar.as_fd().as_raw_fd(), record, MsgFlags::empty()).unwrap();

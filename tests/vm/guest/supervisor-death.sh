@@ -50,15 +50,17 @@ death_sessions_end() {   # LABEL
     done
 }
 
-death_load() {   # downloads over both families until DEATH/quiet; successes are lines of DEATH/moved
+death_load() {   # downloads over both families until DEATH/quiet, two at a time; successes are lines of DEATH/moved
     local family
-    for family in 4 6; do
+    for family in 4 6 4 6; do
         while [ ! -e $DEATH/quiet ]; do
             transfer curl client "$(topology_target snat $family)" epsv 5 >/dev/null && echo $family >>$DEATH/moved
         done &
         LOAD+=($!)
     done
 }
+
+death_load_moves() { [ "$(sort -u $DEATH/moved 2>/dev/null | wc -l)" = 2 ]; }
 
 kill_supervisor() {
     local pid
@@ -75,11 +77,14 @@ death_and_return() {   # LABEL [load|stuck]
     before=$(adopted)
     death_sessions 1
     wait_for 60 said_or_over ready
-    [ -n "${2:-}" ] && death_load && sleep 2
+    if [ -n "${2:-}" ]; then
+        death_load
+        wait_for 30 death_load_moves; verdict "$1-load-moves" [ $? = 0 ]
+    fi
     if [ "${2:-}" = stuck ]; then
         kill -STOP "$(ours_worker)"; sleep 0.4
-        kill -STOP "$(supervisor_pid)"; sleep 1.5
-        verdict "$1-packets-are-stuck" [ "$(queue_column 3)" -gt 3 ]
+        kill -STOP "$(supervisor_pid)"
+        wait_for 10 eval '[ "$(queue_column 3)" -gt 3 ]'; verdict "$1-packets-are-stuck" [ $? = 0 ]
     fi
     port=$(queue_column 2)
     kill_supervisor
@@ -96,7 +101,10 @@ death_and_return() {   # LABEL [load|stuck]
     : >$DEATH/back
     verdict "$1-same-socket" [ "$(queue_column 2)" = "$port" ]
     verdict "$1-adopted" [ "$(adopted)" = $((before + 1)) ]
-    [ -n "${2:-}" ] && { rm -f $DEATH/moved; wait_for 40 eval '[ "$(sort -u $DEATH/moved 2>/dev/null | wc -l)" = 2 ]'; verdict "$1-load-goes-on" [ $? = 0 ]; }
+    if [ -n "${2:-}" ]; then
+        rm -f $DEATH/moved
+        wait_for 40 death_load_moves; verdict "$1-load-goes-on" [ $? = 0 ]
+    fi
     death_sessions_end "$1"
     : >$DEATH/quiet
     [ ${#LOAD[@]} -eq 0 ] || wait "${LOAD[@]}"

@@ -211,7 +211,7 @@ impl Queue {
                     Body::Ack(ack) if ack.errno == 0 => {}
                     Body::Ack(_) if message.header.seq == self.seq => self.late += 1,
                     Body::Ack(ack) if message.header.seq == self.seq.wrapping_add(1) => {
-                        self.refused = Some(Errno::from_raw(ack.errno))
+                        self.refused = Some(Errno::from_raw(ack.errno));
                     }
                     _ => {} // an answer to an earlier life
                 }
