@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::profile::Profile;
+
 /// What a confined worker must look like from outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expected {
@@ -11,7 +13,7 @@ pub struct Expected {
     pub gid: u32,
     /// Who made it.
     pub parent: u32,
-    /// seccomp filters it has at least: launcher's and its own.
+    /// seccomp filters it has at least: launcher's and its own, and those of its parent.
     pub filters_min: u32,
     /// An ordinary user launched it, who cannot drop the groups it is in.
     pub groups_may_remain: bool,
@@ -28,6 +30,15 @@ impl Expected {
     /// Launched by an ordinary user under its own name (`cthelperd replay`).
     pub fn unprivileged(uid: u32, gid: u32, parent: u32) -> Self {
         Self { groups_may_remain: true, bounding_may_remain: true, ..Self::strict(uid, gid, parent) }
+    }
+}
+
+impl Expected {
+    /// With as many filters more as its parent has, by the parent's `/proc/PID/status`: a child inherits them.
+    #[must_use]
+    pub fn beneath(self, parent_status: &str) -> Self {
+        let inherited = Status(parent_status).field("Seccomp_filters").and_then(|text| text.parse::<u32>().ok());
+        Self { filters_min: self.filters_min.saturating_add(inherited.unwrap_or(0)), ..self }
     }
 }
 
@@ -89,6 +100,23 @@ pub fn verify(status_text: &str, expected: &Expected) -> Result<Verified, Deviat
     let seccomp_filters = status.at_least("Seccomp_filters", expected.filters_min)?;
     let witnessed = status.number("TracerPid", expected.parent).is_ok();
     Ok(Verified { uid: expected.uid, gid: expected.gid, seccomp_filters, witnessed })
+}
+
+/// Judges the text of `/proc/PID/status` of a role that holds capabilities: it has its profile's and no other, cannot get any by an exec,
+/// and is filtered.
+///
+/// # Errors
+/// The first field that deviates.
+pub fn verify_role(status_text: &str, profile: &Profile) -> Result<(), Deviation> {
+    let status = Status(status_text);
+    let kept = profile.kept().fold(0, |mask, cap| mask | cap.bitmask());
+    for set in ["CapPrm", "CapEff", "CapInh", "CapAmb"] {
+        let wanted = format!("nothing beyond {kept:#x}");
+        status.is(set, &wanted, |text| u64::from_str_radix(text, 16).is_ok_and(|held| held & !kept == 0))?;
+    }
+    status.number("NoNewPrivs", 1)?;
+    status.number("Seccomp", 2)?;
+    status.at_least("Seccomp_filters", 2).map(drop)
 }
 
 /// Judges the text of `/proc/PID/net/dev` (`proc_pid_net(5)`): two lines of headings, then one per interface of the process's network.

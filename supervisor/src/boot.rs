@@ -21,9 +21,12 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use cthelper_policy::config::Config;
+use cthelper_policy::profiles::{SUPERVISOR, WARDEN};
+use cthelper_policy::{confine, verify};
 use cthelper_proto::ctl::Evidence;
 use cthelper_proto::events::Event;
 use nix::errno::Errno;
+use nix::sys::stat::{Mode, umask};
 use tokio::sync::mpsc;
 
 use crate::audit::{Audit, Places, absolute};
@@ -100,6 +103,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     if let Some(dir) = &options.quarantine_dir {
         let _ = folder(dir, 0o700); // where it cannot be had, the quarantine says so, and serving goes on
     }
+    // Sockets made from here on are their owner's alone.
+    let _ = umask(umask(Mode::all()) | Mode::from_bits_truncate(0o027));
     let identity = Identity::find(&options.config.daemon.user, &options.config.daemon.group)
         .map_err(|bad| Failure::Unavailable(bad.to_string()))?;
     let custody = Arc::new(Custody::open(ledger, &options.runtime_dir));
@@ -116,9 +121,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         setups.push((Setup { config: config.clone(), identity }, post));
     }
     let keepers = hiring.keeper(&KeeperRecipe::new(identity)).map_err(system("tell the warden of keepers"))?;
-    let _warden = hiring.seal().map_err(system("seal the warden"))?;
+    let warden = hiring.seal().map_err(system("seal the warden"))?;
     custody.employ(keepers, identity);
-    cthelper_policy::confine::supervisor().map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
+    confine_oneself(options, warden.pid())?;
     let (audit, writer) = Audit::open(&options.audit).map_err(system("begin the audit"))?;
     let served = serve(setups, socket, &custody, &audit, options);
     custody.close();
@@ -127,6 +132,24 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     drop(audit);
     writer.finish();
     served
+}
+
+/// Gives up what is not needed from here on, and looks whether it is gone: here, and in the warden.
+fn confine_oneself(options: &Options, warden: u32) -> Result<(), Failure> {
+    let places = confine::Places {
+        runtime: Some(&options.runtime_dir),
+        audit_log: options.audit.log.as_deref(),
+        quarantine: options.quarantine_dir.as_deref(),
+        configuration: options.source.path(),
+    };
+    let landlock = confine::supervisor(&places).map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
+    for (process, profile) in [("self".to_owned(), &SUPERVISOR), (warden.to_string(), &WARDEN)] {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+        let judged = verify::verify_role(&status, profile);
+        judged.map_err(|deviation| Failure::Permission(format!("the {} is not confined: {deviation}", profile.role)))?;
+    }
+    tracing::info!(%landlock, "confined");
+    Ok(())
 }
 
 fn serve(

@@ -72,6 +72,18 @@ fn a_record_says_what_was_in_hand_and_how_it_ended() {
 }
 
 #[test]
+fn a_panic_is_told_in_the_workers_words_made_harmless() {
+    let kept = Kept::new();
+    let events = ends(&kept.0, vec![Control::over(Net::Plain4, 1).client("DO panic")]);
+    is_in_the_schema(&events);
+    let crash = events.iter().find_map(death).unwrap();
+    let panic = crash.panic.as_ref().unwrap();
+    assert_eq!((panic.location.as_deref(), panic.message.as_str()), (Some("helpers/x.rs:12"), "told \\x1b[2Jto: do so"));
+    assert_eq!((crash.cause.as_str(), &crash.exit), ("exit 101", &Exit::Code(101)));
+    assert_eq!(crash.log, "before\npanic at helpers/x.rs:12: told \\x1b[2Jto: do so");
+}
+
+#[test]
 fn a_hang_is_in_the_schema_too() {
     let stage = Play::ftp().deadline(Duration::from_millis(200)).start();
     stage.freeze();

@@ -122,7 +122,7 @@ fn signal(pid: u32, signal: Signal) {
 /// A listener and a traced keeper on it.
 fn traced(trace: &Trace, folder: &Path) -> std::process::Child {
     let Identity { uid, gid, .. } = identity();
-    let mut command = Command::new(trace.cthelperd());
+    let mut command = Command::new(trace.cthelperd("all"));
     command.args(["keeper", &uid.to_string(), &gid.to_string()]);
     command.stdin(Stdio::from(listener(folder).unwrap())).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().unwrap()

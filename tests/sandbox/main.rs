@@ -8,4 +8,5 @@ mod keeper;
 mod orders;
 mod rules;
 mod starts;
+mod unit;
 mod witness;

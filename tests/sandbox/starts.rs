@@ -1,6 +1,5 @@
 //! Imposters that go wrong before they serve: as the first worker of a lane, and as a later one.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use cthelper_proto::ctl::LaneState;
@@ -27,7 +26,7 @@ const STARTS: &[(&str, &str)] = &[
     ("wide-state", "manifest: state: at most 32 bytes"),
     ("other-version", "protocol version 2, ours is 1"),
     ("hello-twice", "Hello while Confining"),
-    ("unsealed", "Seccomp_filters: found 1, wanted at least 2"),
+    ("unsealed", "Seccomp_filters: found 3, wanted at least 4"),
 ];
 
 #[test]
@@ -50,7 +49,7 @@ fn a_first_worker_that_stays_silent_is_not_waited_for() {
     }
 }
 
-/// A launcher that tells the worker to behave as the file `next` says: so a later worker can be another than the first.
+/// Tells each worker to behave as the file `next` says: `bin/director` launches it.
 struct Director {
     folder: PathBuf,
 }
@@ -59,18 +58,12 @@ impl Director {
     fn new(name: &str) -> Self {
         let director = Self { folder: scratch(name) };
         director.next("honest");
-        let script = format!(
-            "#!/bin/sh\nexec {} \"$1\" \"$2\" \"$3\" \"$4\" \"$(cat {})\"\n",
-            binary("cthelperd").display(),
-            director.folder.join("next").display()
-        );
-        std::fs::write(director.launcher(), script).unwrap();
-        std::fs::set_permissions(director.launcher(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::copy(binary("imposter"), director.worker()).unwrap();
         director
     }
 
-    fn launcher(&self) -> PathBuf {
-        self.folder.join("launcher")
+    fn worker(&self) -> PathBuf {
+        self.folder.join("imposter")
     }
 
     fn next(&self, mode: &str) {
@@ -79,7 +72,8 @@ impl Director {
 
     fn play(&self, ends: u16) -> Play {
         let mut play = Play::imposter("as directed").bears(ends);
-        play.recipe.launcher = self.launcher();
+        play.recipe.launcher = binary("director");
+        play.recipe.worker = self.worker();
         play
     }
 }

@@ -117,9 +117,9 @@ fn crash_by(stage: &Stage, order: &str) -> Crash {
 fn a_forbidden_call_is_named_with_its_arguments() {
     for (order, name, args) in [
         ("netlink", "socket", &[16, 3, 12][..]),
-        ("executable-memory", "personality", &[0x40_0000]),
+        ("read-implies-exec", "personality", &[0x40_0000]),
         ("setuid", "setuid", &[0]),
-        ("more-memory", "prlimit64", &[0, 9]),
+        ("more-descriptors", "prlimit64", &[0, 7]),
     ] {
         let stage = Play::imposter("honest").start();
         let crash = crash_by(&stage, order);

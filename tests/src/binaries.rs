@@ -34,7 +34,7 @@ fn copied(built: &Path) -> PathBuf {
     let folder = std::env::temp_dir().join(format!("cthelperd-tests-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
-    for name in ["cthelperd", "cthelperctl", "cthelper-worker", "imposter", "tracer"] {
+    for name in ["cthelperd", "cthelperctl", "cthelper-worker", "imposter", "director", "tracer"] {
         let _ = std::fs::copy(built.join(name), folder.join(name)); // a missing one is named when it is asked for
     }
     folder

@@ -17,6 +17,8 @@ pub struct Trace {
 /// One call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call {
+    /// The process that makes it.
+    pub pid: u32,
     /// Its name.
     pub name: &'static str,
     /// Its arguments.
@@ -30,11 +32,12 @@ impl Trace {
         Self { folder: scratch("trace") }
     }
 
-    /// A program that becomes `cthelperd`, traced.
-    pub fn cthelperd(&self) -> PathBuf {
+    /// A program that becomes `cthelperd`, traced: with its descendants (`all`) or `alone`.
+    pub fn cthelperd(&self, whom: &str) -> PathBuf {
         let script = self.folder.join("traced");
         let (tracer, program) = (binary("tracer"), binary("cthelperd"));
-        let text = format!("#!/bin/sh\nexec {} {} {} \"$@\"\n", tracer.display(), self.file().display(), program.display());
+        let text =
+            format!("#!/bin/sh\nexec {} {whom} {} {} \"$@\"\n", tracer.display(), self.file().display(), program.display());
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         script
@@ -67,7 +70,8 @@ pub fn parsed(text: &str) -> HashMap<u32, Vec<Call>> {
         let args = std::array::from_fn(|at| u64::from_str_radix(words[2 + at], 16).unwrap());
         // A stop that is none of a call's, such as the end of a signal's handler, has the number -1.
         if let Some(name) = words[1].parse().ok().and_then(syscall::name) {
-            calls.entry(words[0].parse().unwrap()).or_default().push(Call { name, args });
+            let pid = words[0].parse().unwrap();
+            calls.entry(pid).or_default().push(Call { pid, name, args });
         }
     }
     calls
@@ -90,7 +94,7 @@ pub fn filtered(calls: &[Call]) -> Vec<&[Call]> {
 
 /// Lines of the profile's own table that none of the calls used.
 pub fn idle<'a>(profile: &'a Profile, calls: &'a [Call]) -> impl Iterator<Item = &'a Allow> {
-    let used = |line: &Allow| calls.iter().any(|call| call.name == line.name && line.permits(call.args));
+    let used = |line: &Allow| calls.iter().any(|call| call.name == line.name && line.permits(call.args, call.pid));
     profile.syscalls.into_iter().flatten().filter(move |line| !used(line))
 }
 

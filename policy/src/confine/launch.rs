@@ -136,29 +136,34 @@ pub(super) fn close_from_3() -> std::io::Result<()> {
     Ok(())
 }
 
-/// The profile's namespaces, each by itself, so that one the host refuses costs no other. Mounts of the host go on to arrive in the own
-/// tree of mounts and to leave it, or a file system that is unmounted would stay busy; nothing goes the other way.
+/// The profile's namespaces, each by itself, so that one the host refuses costs no other.
 fn own_namespaces(identity: Identity) -> Namespaces {
     let mut own = Namespaces::default();
     if identity == Identity::Keep {
         let _ = unshare(CloneFlags::CLONE_NEWUSER);
     }
     for Own { namespace, .. } in LAUNCHER.namespaces {
-        let flag = match namespace {
-            Namespace::Network => CloneFlags::CLONE_NEWNET,
-            Namespace::Ipc => CloneFlags::CLONE_NEWIPC,
-            Namespace::Mounts => CloneFlags::CLONE_NEWNS,
-            Namespace::Names => CloneFlags::CLONE_NEWUTS,
+        let got = match namespace {
+            Namespace::Network => unshare(CloneFlags::CLONE_NEWNET),
+            Namespace::Ipc => unshare(CloneFlags::CLONE_NEWIPC),
+            Namespace::Mounts => own_mounts(),
+            Namespace::Names => unshare(CloneFlags::CLONE_NEWUTS),
         };
-        let enslaved = |namespace: Namespace| namespace != Namespace::Mounts || receive_only_mounts().is_ok();
-        if unshare(flag).is_ok() && enslaved(*namespace) {
+        if got.is_ok() {
             own.insert(*namespace);
         }
     }
     own
 }
 
-fn receive_only_mounts() -> nix::Result<()> {
+/// A tree of mounts of its own. Mounts of the host go on to arrive in it and to leave it, or a file system that is unmounted would stay
+/// busy; nothing goes the other way. A copy of such a tree is one already.
+pub(super) fn own_mounts() -> nix::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    if !mounts.is_empty() && !mounts.contains(" shared:") {
+        return Ok(());
+    }
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SLAVE | MsFlags::MS_REC, None::<&str>)
 }
 

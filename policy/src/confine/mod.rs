@@ -22,7 +22,7 @@ use std::fmt;
 pub use keeper::keeper;
 pub use launch::{Launch, launch};
 pub use seal::seal_worker;
-pub use supervisor::{supervisor, warden};
+pub use supervisor::{Places, supervisor, warden};
 
 /// A step that failed; the process is then confined in part, and must end.
 #[derive(Debug)]

@@ -52,8 +52,10 @@ fn access(path: &Path, reach: Reach) -> BitFlags<AccessFs> {
         Reach::Read => AccessFs::ReadFile.into(),
         Reach::List => AccessFs::ReadFile | AccessFs::ReadDir,
         Reach::Execute => AccessFs::ReadFile | AccessFs::Execute,
+        Reach::Connect => AccessFs::ResolveUnix.into(),
         Reach::Change => {
             AccessFs::ReadFile
+                | AccessFs::ResolveUnix
                 | AccessFs::ReadDir
                 | AccessFs::WriteFile
                 | AccessFs::Truncate

@@ -1,28 +1,65 @@
 //! Supervisor and warden give up what they will not need.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use caps::{CapSet, Capability, CapsHashSet};
+use cthelper_proto::ipc::Enforcement;
 use nix::sys::prctl;
 
-use super::{ConfineError, While};
+use super::launch::own_mounts;
+use super::{ConfineError, While, filter, ruleset};
 use crate::profile::Profile;
-use crate::profiles::{SUPERVISOR, WARDEN};
+use crate::profiles::{AUDIT, CONFIGURATION, LAUNCHERS, QUARANTINE, RUNTIME, SUPERVISOR, WARDEN, WORKERS_FOLDERS};
 
-/// Confines the supervisor: its profile's capabilities and no more. To be called before it has threads.
-///
-/// # Errors
-/// A step failed; the process then still holds too much and must not go on.
-pub fn supervisor() -> Result<(), ConfineError> {
-    reduce(&SUPERVISOR)
+/// Paths of the supervisor's profile that the operator names; one that is not there when the supervisor confines itself stays closed to it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Places<'a> {
+    /// Holds `control.sock`.
+    pub runtime: Option<&'a Path>,
+    /// The audit log.
+    pub audit_log: Option<&'a Path>,
+    /// Packets in hand of dead workers.
+    pub quarantine: Option<&'a Path>,
+    /// The configuration's file.
+    pub configuration: Option<&'a Path>,
 }
 
-/// Confines the warden, before it serves.
+impl<'a> Places<'a> {
+    fn named(&self) -> Vec<(&'static str, &'a Path)> {
+        // A device or a pipe is itself the place; a file may be replaced by another of its name.
+        let log = self.audit_log.and_then(|log| if log.exists() && !log.is_file() { Some(log) } else { log.parent() });
+        let configuration = self.configuration.and_then(Path::parent);
+        let places = [(RUNTIME, self.runtime), (AUDIT, log), (QUARANTINE, self.quarantine), (CONFIGURATION, configuration)];
+        places.into_iter().filter_map(|(name, path)| Some((name, path?))).collect()
+    }
+}
+
+/// Confines the supervisor: its profile's capabilities, files and system calls, and no more. To be called before it has threads.
+///
+/// # Errors
+/// A step failed; the process then still holds too much and must not go on. A kernel without landlock is no error; it is reported.
+pub fn supervisor(places: &Places<'_>) -> Result<Enforcement, ConfineError> {
+    reduce(&SUPERVISOR)?;
+    let landlock = ruleset::apply(&SUPERVISOR, &places.named())?;
+    filter::apply(&SUPERVISOR)?;
+    Ok(landlock)
+}
+
+/// Confines the warden, before it serves, and with it its launchers to come. `launchers` may be executed, and whatever lies in `folders`,
+/// those of the workers' binaries: an upgrade puts new files there.
 ///
 /// # Errors
 /// As [`supervisor`].
-pub fn warden() -> Result<(), ConfineError> {
-    reduce(&WARDEN)
+pub fn warden(launchers: &[&Path], folders: &[&Path]) -> Result<Enforcement, ConfineError> {
+    reduce(&WARDEN)?;
+    // Landlock lets nobody arrange mounts, so it is done once, here; without privileges a launcher gets such a tree of its own anyway.
+    let _ = own_mounts();
+    let launchers = launchers.iter().map(|path| (LAUNCHERS, *path));
+    let folders = folders.iter().map(|path| (WORKERS_FOLDERS, *path));
+    let landlock = ruleset::apply(&WARDEN, &launchers.chain(folders).collect::<Vec<_>>())?;
+    filter::apply(&WARDEN)?;
+    Ok(landlock)
 }
 
 /// Reduces this process to what the profile keeps, in every set, for good: a capability it does not have now is not gained. Without `CAP_SETPCAP` the

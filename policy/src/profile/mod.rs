@@ -12,8 +12,10 @@ pub struct Profile {
     pub role: &'static str,
     /// Allowed system calls; any other kills the process (SIGSYS). `None` = not filtered.
     pub syscalls: Option<&'static [Allow]>,
-    /// Another role's calls that are allowed here as well.
-    pub includes: Option<&'static Profile>,
+    /// System calls that are answered as if the kernel did not have them, so that libc takes the older way.
+    pub absent: &'static [Absent],
+    /// Roles whose calls are allowed here as well: those it becomes, or whose parent it is.
+    pub includes: &'static [&'static Profile],
     /// Files and folders it may open; landlock forbids any other. `None` = not restricted.
     pub files: Option<&'static [Beneath]>,
     /// Namespaces it gets for itself, where the host permits it; what it got is reported.
@@ -54,10 +56,19 @@ impl Allow {
         Self { elsewhere: true, ..self }
     }
 
-    /// Whether a call with these arguments is what this line allows.
-    pub fn permits(&self, args: [u64; 6]) -> bool {
-        self.when.iter().all(|arg| args.get(usize::from(arg.index)).is_some_and(|value| arg.holds(*value)))
+    /// Whether a call with these arguments by the process `pid` is what this line allows.
+    pub fn permits(&self, args: [u64; 6], pid: u32) -> bool {
+        self.when.iter().all(|arg| args.get(usize::from(arg.index)).is_some_and(|value| arg.holds(*value, pid)))
     }
+}
+
+/// A system call that is answered with `ENOSYS`.
+#[derive(Clone, Copy, Debug)]
+pub struct Absent {
+    /// Its name.
+    pub name: &'static str,
+    /// Why, and what is used instead.
+    pub reason: &'static str,
 }
 
 /// A condition on an argument.
@@ -65,17 +76,38 @@ impl Allow {
 pub struct Arg {
     /// Which argument, from 0.
     pub index: u8,
-    /// Bits that are compared.
-    pub mask: u32,
-    /// What they must be.
-    pub value: u32,
+    /// What must hold of its low 32 bits.
+    pub wanted: Wanted,
+}
+
+/// What must hold of an argument.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted {
+    /// The bits under a mask.
+    Bits {
+        /// Bits that are compared.
+        mask: u32,
+        /// What they must be.
+        value: u32,
+    },
+    /// The number of the process that the filter is for.
+    OwnPid,
 }
 
 impl Arg {
-    /// Whether it holds of an argument. Its low 32 bits count.
+    /// Mask and value, for the process `pid`.
+    pub(crate) fn bits(&self, pid: u32) -> (u32, u32) {
+        match self.wanted {
+            Wanted::Bits { mask, value } => (mask, value),
+            Wanted::OwnPid => (u32::MAX, pid),
+        }
+    }
+
+    /// Whether it holds of an argument in the process `pid`.
     #[expect(clippy::cast_possible_truncation, reason = "that is how the filter compares")]
-    pub fn holds(&self, value: u64) -> bool {
-        value as u32 & self.mask == self.value
+    pub fn holds(&self, value: u64, pid: u32) -> bool {
+        let (mask, wanted) = self.bits(pid);
+        value as u32 & mask == wanted
     }
 }
 
@@ -87,12 +119,17 @@ pub(crate) const fn int(value: libc::c_int) -> u32 {
 
 /// The argument must have this value. The low 32 bits are compared: what the kernel looks at in an `int`.
 pub(crate) const fn arg(index: u8, value: u32) -> Arg {
-    Arg { index, mask: u32::MAX, value }
+    bits(index, u32::MAX, value)
 }
 
 /// The argument's bits under `mask` must be `value`.
 pub(crate) const fn bits(index: u8, mask: u32, value: u32) -> Arg {
-    Arg { index, mask, value }
+    Arg { index, wanted: Wanted::Bits { mask, value } }
+}
+
+/// The argument must be the process's own number.
+pub(crate) const fn own_pid(index: u8) -> Arg {
+    Arg { index, wanted: Wanted::OwnPid }
 }
 
 /// A file, or a folder with what is beneath it.
@@ -124,7 +161,9 @@ pub enum Reach {
     List,
     /// Read and execute files.
     Execute,
-    /// Read, write, create, rename and remove files; list and create folders.
+    /// Connect to the sockets there (landlock restricts that from its ABI 9 on).
+    Connect,
+    /// Read, write, create and remove files; list and create folders; connect to sockets.
     Change,
 }
 
@@ -163,10 +202,10 @@ pub(crate) const fn mib(count: u64) -> u64 {
 }
 
 impl Profile {
-    /// All allowed calls: its own, then the included role's.
-    pub fn all_syscalls(&self) -> impl Iterator<Item = &'static Allow> {
-        let included = self.includes.and_then(|profile| profile.syscalls);
-        self.syscalls.into_iter().chain(included).flatten()
+    /// All allowed calls: its own, then those of the included roles.
+    pub fn all_syscalls(&self) -> Box<dyn Iterator<Item = &'static Allow>> {
+        let included = self.includes.iter().flat_map(|profile| profile.all_syscalls());
+        Box::new(self.syscalls.into_iter().flatten().chain(included))
     }
 
     /// The capabilities it keeps.

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use super::{Allow, Arg, Beneath, Place, Profile, Reach};
+use super::{Allow, Arg, Beneath, Place, Profile, Reach, Wanted};
 
 impl fmt::Display for Arg {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.mask {
-            u32::MAX => write!(f, "arg{} == {}", self.index, self.value),
-            mask => write!(f, "arg{} & {mask:#x} == {:#x}", self.index, self.value),
+        match self.wanted {
+            Wanted::Bits { mask: u32::MAX, value } => write!(f, "arg{} == {value}", self.index),
+            Wanted::Bits { mask, value } => write!(f, "arg{} & {mask:#x} == {value:#x}", self.index),
+            Wanted::OwnPid => write!(f, "arg{} is itself", self.index),
         }
     }
 }
@@ -33,6 +34,7 @@ impl fmt::Display for Beneath {
             Reach::Read => "read",
             Reach::List => "read, list",
             Reach::Execute => "read, execute",
+            Reach::Connect => "connect",
             Reach::Change => "read, write, create, remove",
         };
         write!(f, "{place:<44} {how}: {}", self.reason)
@@ -57,8 +59,10 @@ impl fmt::Display for Profile {
             None => writeln!(f, "system calls: not filtered")?,
             Some(calls) => list(f, "system calls (any other kills the process)", "none", calls.iter())?,
         }
-        if let Some(included) = self.includes {
-            writeln!(f, "  and those of role {}", included.role)?;
+        self.includes.iter().try_for_each(|included| writeln!(f, "  and those of role {}", included.role))?;
+        if !self.absent.is_empty() {
+            let absent = self.absent.iter().map(|absent| format!("{:<44} {}", absent.name, absent.reason));
+            list(f, "answered as if the kernel did not have them", "none", absent)?;
         }
         match self.files {
             None => writeln!(f, "files: not restricted")?,

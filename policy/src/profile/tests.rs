@@ -8,7 +8,8 @@ fn every_line_has_a_reason_that_fits_on_it() {
         let files = profile.files.into_iter().flatten().map(|file| file.reason);
         let caps = profile.caps.iter().map(|keep| keep.reason);
         let limits = profile.limits.iter().map(|limit| limit.reason);
-        for reason in calls.chain(files).chain(caps).chain(limits) {
+        let absent = profile.absent.iter().map(|absent| absent.reason);
+        for reason in calls.chain(absent).chain(files).chain(caps).chain(limits) {
             assert!((6..=90).contains(&reason.len()), "{}: {reason:?}", profile.role);
         }
     }

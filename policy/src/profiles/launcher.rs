@@ -2,11 +2,11 @@
 //! of traffic. What is absent: sockets, processes, signals to others, mounts, identities, tracing, bpf, keys, modules.
 
 use libc::{
-    F_GETFD, FUTEX_PRIVATE_FLAG, FUTEX_WAKE, MAP_ANONYMOUS, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PROT_EXEC, PROT_WRITE, SIGBUS,
-    SIGSEGV,
+    F_GETFD, FUTEX_PRIVATE_FLAG, FUTEX_WAKE, MAP_ANONYMOUS, PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS, PROT_EXEC, PROT_WRITE,
+    SECCOMP_SET_MODE_FILTER, SIGBUS, SIGSEGV,
 };
 
-use crate::profile::{Beneath, Place, Profile, Reach, arg, bits, call, call_if, int};
+use crate::profile::{Beneath, Place, Profile, Reach, arg, bits, call, call_if, int, own_pid};
 use crate::profiles::WORKER;
 
 /// The outer filter; it stays beneath the worker's own.
@@ -37,7 +37,7 @@ pub const LAUNCHER: Profile = Profile {
         call("set_tid_address", "libc starts its first thread"),
         call("set_robust_list", "libc starts its first thread"),
         call("rseq", "libc starts its first thread"),
-        call("prlimit64", "libc and std ask for the stack's limit"),
+        call_if("prlimit64", &[arg(0, 0)], "libc and std ask for the stack's limit"),
         call("getrandom", "keys of hash maps and of the allocator"),
         call("sched_getaffinity", "libc describes the stack for std, if it may read its own maps: without landlock").elsewhere(),
         call("poll", "std checks that fd 0 to 2 are open").elsewhere(),
@@ -53,16 +53,17 @@ pub const LAUNCHER: Profile = Profile {
         call("rt_sigreturn", "return from std's handlers when the worker uses them up"),
         call("getpid", "raise() names this process").elsewhere(),
         call("gettid", "raise() names this thread"),
-        call_if("tgkill", &[arg(2, int(SIGSEGV))], "the worker uses up std's handler, once, before it seals itself"),
-        call_if("tgkill", &[arg(2, int(SIGBUS))], "as for SIGSEGV"),
+        call_if("tgkill", &[own_pid(0), arg(2, int(SIGSEGV))], "the worker uses up std's handler, once, before it seals itself"),
+        call_if("tgkill", &[own_pid(0), arg(2, int(SIGBUS))], "as for SIGSEGV"),
         call_if("prctl", &[arg(0, int(PR_SET_NO_NEW_PRIVS))], "set again before each filter"),
-        call_if("prctl", &[arg(0, int(PR_SET_DUMPABLE))], "exec made the process dumpable; the worker undoes it"),
+        call_if("prctl", &[arg(0, int(PR_SET_DUMPABLE)), arg(1, 0)], "exec made the process dumpable; the worker undoes it"),
         call("landlock_create_ruleset", "the worker forbids itself every file").elsewhere(),
         call("landlock_restrict_self", "the worker forbids itself every file").elsewhere(),
-        call("seccomp", "the worker applies its own filter"),
+        call_if("seccomp", &[arg(0, SECCOMP_SET_MODE_FILTER), arg(1, 0)], "the worker applies its own filter"),
         call("riscv_hwprobe", "libc picks its string functions on riscv64").elsewhere(),
     ]),
-    includes: Some(&WORKER),
+    absent: &[],
+    includes: &[&WORKER],
     files: Some(&[
         library("/lib", "libc, where it is not in /usr/lib"),
         library("/lib64", "libc, where it is not in /usr/lib64"),
@@ -83,10 +84,10 @@ pub const LAUNCHER: Profile = Profile {
 /// The one file outside the library folders that a launcher may execute.
 pub(crate) const WORKERS_BINARY: &str = "worker's binary";
 
-const fn library(path: &'static str, reason: &'static str) -> Beneath {
+pub(super) const fn library(path: &'static str, reason: &'static str) -> Beneath {
     Beneath { place: Place::At(path), reach: Reach::Read, reason }
 }
 
-const fn loader(path: &'static str, reason: &'static str) -> Beneath {
+pub(super) const fn loader(path: &'static str, reason: &'static str) -> Beneath {
     Beneath { place: Place::At(path), reach: Reach::Execute, reason }
 }

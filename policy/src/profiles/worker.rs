@@ -22,7 +22,8 @@ pub const WORKER: Profile = Profile {
         call_if("write", &[arg(0, int(STDERR_FILENO))], "log lines on stderr"),
         call("exit_group", "end, also after a panic"),
     ]),
-    includes: None,
+    absent: &[],
+    includes: &[],
     files: Some(&[]),
     namespaces: &[
         Own { namespace: Namespace::Network, reason: "no interface, no address, no abstract socket of the host" },

@@ -190,3 +190,25 @@ fn a_network_with_an_interface_is_somebodys() {
     let deviation = with("    lo:       0       0    0\n  eth0: 1201 7 0\n").unwrap_err();
     assert_eq!(deviation.to_string(), "net/dev: found eth0, wanted no interface but lo");
 }
+
+#[test]
+fn filters_of_the_parent_count_for_nothing() {
+    let alone = Expected::strict(990, 990, 77);
+    assert_eq!(alone.beneath("Name:\tcthelperd\nSeccomp_filters:\t2\n").filters_min, 4);
+    assert_eq!(alone.beneath("").filters_min, 2);
+}
+
+#[test]
+fn a_role_holds_its_profiles_capabilities_and_no_other() {
+    let status = |caps: &str, filters: u32| {
+        format!(
+            "CapInh:\t0000000000000000\nCapPrm:\t{caps}\nCapEff:\t{caps}\nCapAmb:\t0000000000000000\nNoNewPrivs:\t1\n\
+             Seccomp:\t2\nSeccomp_filters:\t{filters}\n"
+        )
+    };
+    let judged = |caps: &str, filters: u32| verify_role(&status(caps, filters), &crate::profiles::SUPERVISOR);
+    assert_eq!(judged("0000000000001000", 2), Ok(()));
+    assert_eq!(judged("0000000000000000", 2), Ok(()), "not everywhere is root root");
+    assert_eq!(judged("0000000000201000", 2).unwrap_err().field, "CapPrm");
+    assert_eq!(judged("0000000000001000", 1).unwrap_err().field, "Seccomp_filters");
+}

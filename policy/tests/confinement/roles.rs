@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -22,18 +23,18 @@ pub(crate) fn dispatch(args: &[&str]) -> Option<ExitCode> {
 /// A supervisor, which says its status on stdout; or a warden, if there is something to launch.
 fn supervisor(rest: &[&str]) -> ExitCode {
     let [uid, gid, action] = rest else {
-        confine::supervisor().unwrap();
+        confine::supervisor(&confine::Places::default()).unwrap();
         print!("{}", std::fs::read_to_string("/proc/self/status").unwrap());
         return ExitCode::SUCCESS;
     };
-    confine::warden().unwrap();
     let exe = std::env::current_exe().unwrap();
+    confine::warden(&[&exe], &[exe.parent().unwrap()]).unwrap();
     let status = Command::new(exe).args(["role", "launcher", uid, gid, action]).status().unwrap();
     ExitCode::from(u8::try_from(status.code().unwrap_or(99)).unwrap())
 }
 
 fn launcher(uid: u32, gid: u32, action: &str) -> ExitCode {
-    let exe = std::env::current_exe().unwrap();
+    let exe = PathBuf::from(std::env::args_os().next().unwrap());
     let caged = match confine::launch(&confine::Launch { uid, gid, worker: &exe }) {
         Ok(caged) => caged,
         Err(error) => {

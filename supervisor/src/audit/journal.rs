@@ -26,7 +26,8 @@ impl Journal {
     pub(super) fn open(place: &Path, trouble: Arc<Trouble>) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, place: place.to_owned(), trouble, said: Said::about("the journal") })
+        let said = Said::about("the journal", "start journald, or turn this off with --journal none");
+        Ok(Self { socket, place: place.to_owned(), trouble, said })
     }
 
     /// Sends a record; `text` is its line in the audit log. An entry that does not fit into journald's buffer now is lost and counted.

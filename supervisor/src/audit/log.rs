@@ -26,7 +26,8 @@ impl Log {
     /// Appends to `path`; where that cannot be opened now, tries again later.
     pub(super) fn open(path: &Path, trouble: Arc<Trouble>) -> Self {
         let path = super::absolute(path);
-        let mut log = Self { path, lines: None, tried: Instant::now(), trouble, said: Said::about("the audit log") };
+        let said = Said::about("the audit log", "make room, or name another file with --audit-log");
+        let mut log = Self { path, lines: None, tried: Instant::now(), trouble, said };
         log.begin();
         log
     }

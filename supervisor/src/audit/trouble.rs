@@ -38,14 +38,15 @@ impl Trouble {
 #[derive(Debug)]
 pub(crate) struct Said {
     what: &'static str,
+    remedy: &'static str,
     /// Failures since it last worked.
     failures: u64,
 }
 
 impl Said {
-    /// About `what`, as it stands in the log: `the audit log`.
-    pub(crate) fn about(what: &'static str) -> Self {
-        Self { what, failures: 0 }
+    /// About `what`, as it stands in the log: `the audit log`; `remedy` = what the operator can do.
+    pub(crate) fn about(what: &'static str, remedy: &'static str) -> Self {
+        Self { what, remedy, failures: 0 }
     }
 
     /// It did not work; whether this is news.
@@ -53,7 +54,8 @@ impl Said {
         self.failures = self.failures.saturating_add(1);
         let is_news = self.failures == 1;
         if is_news {
-            tracing::error!(%place, %reason, "{} cannot be written; serving goes on, and what is missing is counted", self.what);
+            let Self { what, remedy, .. } = self;
+            tracing::error!(%place, %reason, "{what} cannot be written; serving goes on, and what is missing is counted; {remedy}");
         }
         is_news
     }
@@ -74,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_trouble_is_said_when_it_begins_and_when_it_is_over() {
-        let mut said = Said::about("the audit log");
+        let mut said = Said::about("the audit log", "make room");
         let told =
             [said.worked(&"f"), said.failed(&"f", &"full"), said.failed(&"f", &"full"), said.worked(&"f"), said.worked(&"f")];
         assert_eq!(told, [false, true, false, true, false]);

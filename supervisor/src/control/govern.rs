@@ -130,3 +130,27 @@ async fn ask<T>(lane: &Handle, command: impl FnOnce(oneshot::Sender<T>) -> Comma
     }
     tokio::time::timeout(PATIENCE, answered).await.ok()?.ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Places;
+
+    #[tokio::test]
+    async fn the_operator_is_told_where_evidence_is_and_can_have_the_log_begun_anew() {
+        let folder = std::env::temp_dir().join(format!("cthelperd-govern-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("audit.jsonl");
+        let (audit, writer) = Audit::open(&Places { log: Some(path.clone()), journal: None }).unwrap();
+        let places = Evidence { audit_log: Some(path.clone()), quarantine_dir: None };
+        let governor = Governor::new(Vec::new(), Source::default(), Config::default(), Kept { audit, places: places.clone() });
+        assert_eq!(governor.answer(Request::Evidence).await, Reply::Evidence(places));
+        std::fs::rename(&path, folder.join("audit.jsonl.1")).unwrap();
+        governor.reopen();
+        drop(governor);
+        writer.finish();
+        assert!(path.exists());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -72,7 +71,8 @@ impl Keeper {
         let keeper = Self::find(runtime_dir).map_err(|error| error.to_string())?;
         keeper.take()?; // it answers when it is confined, and not before
         let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|error| format!("its status: {error}"))?;
-        let expected = Expected { filters_min: 1, ..identity.expected(post.warden()) };
+        let worker = identity.expected(post.warden());
+        let expected = Expected { filters_min: worker.filters_min.saturating_sub(1), ..worker }; // it has no launcher
         match verify(&status, &expected) {
             Ok(_) => Ok(keeper),
             Err(deviation) => {
@@ -151,13 +151,12 @@ fn seqpacket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-/// A listening socket in the runtime folder, for our user alone; one left over by a keeper that is gone is replaced.
+/// A listening socket in the runtime folder, by our umask for our user alone; one left over by a keeper that is gone is replaced.
 pub fn listener(runtime_dir: &Path) -> io::Result<OwnedFd> {
     let path = runtime_dir.join(SOCKET);
     let _ = fs::remove_file(&path);
     let socket = seqpacket()?;
     bind(&socket, &SocketAddrUnix::new(path.as_path())?)?;
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
     listen(&socket, BACKLOG)?; // nobody can connect before
     Ok(socket)
 }

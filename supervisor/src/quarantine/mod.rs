@@ -99,7 +99,7 @@ impl Drop for Keeper {
 
 /// The writing thread's life.
 fn keep(orders: &Receiver<Work>, place: &Path, lost: &AtomicU64) {
-    let mut said = Said::about("the quarantine");
+    let mut said = Said::about("the quarantine", "make room, or name another folder with --quarantine-dir");
     let mut folder = Folder::open(place);
     if let Err(error) = &folder {
         said.failed(&place.display(), error);

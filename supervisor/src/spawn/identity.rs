@@ -60,11 +60,12 @@ impl Identity {
 
     /// What `/proc/PID/status` of such a worker must say, made by the process `parent`.
     pub fn expected(&self, parent: u32) -> Expected {
-        if self.change {
+        let expected = if self.change {
             Expected::strict(self.uid, self.gid, parent)
         } else {
             Expected::unprivileged(self.uid, self.gid, parent)
-        }
+        };
+        expected.beneath(&std::fs::read_to_string(format!("/proc/{parent}/status")).unwrap_or_default())
     }
 
     pub(super) fn launcher_args(&self) -> [String; 3] {

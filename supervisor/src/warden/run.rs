@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Child, Stdio};
 
-use cthelper_policy::confine;
+use cthelper_policy::confine::{self, ConfineError};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
@@ -44,12 +44,27 @@ fn run(boot: BorrowedFd<'_>) -> Result<(), String> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("set the parent-death signal: {error}"))?;
     let Some(posts) = hired(boot).map_err(|error| format!("hear what to make: {error}"))? else { return Ok(()) };
     let ends = children_signal().map_err(|error| format!("listen for ends of workers: {error}"))?;
-    confine::warden().map_err(|error| error.to_string())?;
+    confine(&posts).map_err(|error| error.to_string())?;
     say(boot, &Sealed, &[]).map_err(|error| format!("say that it serves: {error}"))?;
     let mut warden = Warden { posts, children: Children::default() };
     let served = warden.serve(boot, &ends).map_err(|error| format!("serve: {error}"));
     warden.children.kill_those(|_| true);
     served
+}
+
+/// From here on only what these posts were told of can be executed.
+fn confine(posts: &[Desk]) -> Result<(), ConfineError> {
+    let (mut programs, mut folders) = (Vec::new(), Vec::new());
+    for desk in posts {
+        match &desk.trade {
+            Trade::Workers(recipe) => {
+                programs.push(recipe.launcher.as_path());
+                folders.extend(recipe.worker.parent());
+            }
+            Trade::Keepers(recipe) => programs.push(recipe.program.as_path()),
+        }
+    }
+    confine::warden(&programs, &folders).map(drop)
 }
 
 /// The posts the supervisor tells of until it seals; `None` if it is gone before.

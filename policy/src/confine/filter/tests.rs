@@ -2,11 +2,14 @@
 
 #![expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "words of a register")]
 
-use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS};
+use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS};
 
 use super::*;
 use crate::profiles::{ALL, LAUNCHER, WORKER};
 use crate::syscall::ARCHES;
+
+/// The process the filters are for.
+const PID: u32 = 4711;
 
 /// What the kernel calls the architecture: `AUDIT_ARCH_*` of `linux/audit.h`.
 fn audit_arch(arch: TargetArch) -> u32 {
@@ -59,7 +62,7 @@ struct Filter {
 
 impl Filter {
     fn of(profile: &Profile, arch: TargetArch) -> Self {
-        Self { program: compile(profile, arch).unwrap(), arch }
+        Self { program: compile(profile, arch, PID).unwrap(), arch }
     }
 
     fn allows(&self, name: &str, args: [u64; 6]) -> bool {
@@ -95,9 +98,25 @@ fn exactly_the_tables_calls_are_allowed() {
     for (profile, filter) in filters() {
         for nr in 0..600 {
             let lines: Vec<_> = profile.all_syscalls().filter(|call| number(call.name, filter.arch) == Some(nr)).collect();
-            let wanted = lines.iter().any(|call| call.permits([0; 6]));
+            let absent = profile.absent.iter().any(|absent| number(absent.name, filter.arch) == Some(nr));
+            let wanted = absent || lines.iter().any(|call| call.permits([0; 6], PID));
             let verdict = decide(&filter.program, &data(audit_arch(filter.arch), nr, [0; 6]));
             assert_eq!(allowed(verdict), wanted, "{} {nr}", profile.role);
+        }
+    }
+}
+
+/// The kernel takes the answer of the strictest filter: a refusal goes before the permission that the other one gives.
+#[test]
+fn exactly_the_absent_calls_look_as_if_the_kernel_did_not_have_them() {
+    for profile in ALL.iter().filter(|profile| !profile.absent.is_empty()) {
+        for arch in ARCHES {
+            let program = hide(profile, arch).unwrap();
+            for nr in 0..600 {
+                let absent = profile.absent.iter().any(|absent| number(absent.name, arch) == Some(nr));
+                let wanted = if absent { SECCOMP_RET_ERRNO | libc::ENOSYS as u32 } else { SECCOMP_RET_ALLOW };
+                assert_eq!(decide(&program, &data(audit_arch(arch), nr, [0; 6])), wanted, "{} {nr}", profile.role);
+            }
         }
     }
 }
@@ -109,13 +128,13 @@ fn each_line_allows_what_it_says_and_each_condition_forbids() {
         for line in profile.all_syscalls().filter(|line| number(line.name, filter.arch).is_some()) {
             let mut args = [0; 6];
             for arg in line.when {
-                args[usize::from(arg.index)] |= u64::from(arg.value);
+                args[usize::from(arg.index)] |= u64::from(arg.bits(PID).1);
             }
             assert!(filter.allows(line.name, args), "{} {line}", profile.role);
             for arg in line.when {
                 let mut wrong = args;
-                wrong[usize::from(arg.index)] ^= u64::from(1_u32 << arg.mask.trailing_zeros());
-                let other = profile.all_syscalls().any(|other| other.name == line.name && other.permits(wrong));
+                wrong[usize::from(arg.index)] ^= u64::from(1_u32 << arg.bits(PID).0.trailing_zeros());
+                let other = profile.all_syscalls().any(|other| other.name == line.name && other.permits(wrong, PID));
                 assert_eq!(filter.allows(line.name, wrong), other, "{} {line}: {wrong:?}", profile.role);
             }
         }
@@ -156,5 +175,17 @@ fn an_argument_is_judged_by_its_low_half_as_the_kernel_reads_an_int() {
         let write = |fd: u64| worker.allows("write", [fd, 0, 0, 0, 0, 0]);
         assert_eq!([0, 1, 2, 3, 0xffff_ffff].map(write), [false, false, true, false, false]);
         assert!(write(1 << 32 | 2));
+    }
+}
+
+#[test]
+fn a_launcher_signals_and_limits_nobody_but_itself() {
+    for arch in ARCHES {
+        let launcher = Filter::of(&LAUNCHER, arch);
+        let tgkill = |pid: u32, signal: i32| launcher.allows("tgkill", [u64::from(pid), 1, signal as u64, 0, 0, 0]);
+        assert!(tgkill(PID, libc::SIGSEGV) && tgkill(PID, libc::SIGBUS));
+        assert!(!tgkill(PID + 1, libc::SIGSEGV) && !tgkill(1, libc::SIGBUS) && !tgkill(PID, libc::SIGKILL));
+        let prlimit = |pid: u32| launcher.allows("prlimit64", [u64::from(pid), 0, 0, 0, 0, 0]);
+        assert!(prlimit(0) && !prlimit(1));
     }
 }

@@ -1,12 +1,11 @@
 //! The two channels, without any care.
 
 use std::collections::VecDeque;
-use std::io::IoSlice;
 use std::sync::Mutex;
 
 use cthelper_proto::ipc::{Answer, Ask, FromWorker, MAX_RECORD, PacketHeader, Ruling, ToWorker, Verdict, decode, encode, frames};
 use cthelper_proto::types::State;
-use nix::sys::socket::{ControlMessage, MsgFlags, recv, send, sendmsg};
+use nix::sys::socket::{MsgFlags, recv, send};
 use signal_hook::low_level::exit;
 
 /// fd 0.
@@ -74,13 +73,6 @@ pub(crate) fn ask(ask: &Ask) -> Answer {
 /// Passes the packet, with changes.
 pub(crate) fn verdict(header: &PacketHeader, change: impl FnOnce(&mut Verdict)) {
     say(PACKETS, &passed(header, change));
-}
-
-/// Sends a descriptor of its own.
-pub(crate) fn send_descriptor() {
-    let (record, descriptors) = ([0], [PACKETS]);
-    let besides = [ControlMessage::ScmRights(&descriptors)];
-    let _ = sendmsg::<()>(PACKETS, &[IoSlice::new(&record)], &besides, MsgFlags::MSG_NOSIGNAL, None);
 }
 
 fn passed(header: &PacketHeader, change: impl FnOnce(&mut Verdict)) -> Vec<u8> {

