@@ -58,11 +58,11 @@ use_private_lists() {
     apt-get -q "${APT[@]}" -o APT::Sandbox::User="$(id -un)" update >&2
 }
 
-parts() {   # $1, and since 7.x those of what it depends on that hold the kernel and its modules
+parts() {   # $1, and since 7.x those of what it depends on that hold the kernel, its modules and the list of built-in ones
     local release=${1#linux-image-}
     echo "$1"
     apt-cache "${APT[@]}" show "$1" | sed -n 's/^Depends: //p' | tr ',' '\n' | awk '{ print $1 }' |
-        { grep -Fx -e "linux-binary-$release" -e "linux-modules-$release" || true; } | sort -u
+        { grep -Fx -e "linux-base-$release" -e "linux-binary-$release" -e "linux-modules-$release" || true; } | sort -u
 }
 
 fetch() {   # download $1 and its parts into the work folder

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""account.py rest HELPER <STATUS          packets == verdicts, a serving worker, spares verified
+"""account.py rest HELPER EXPECTATIONS <STATUS    packets == verdicts, a serving worker, at least so many expectations
 account.py deaths AUDIT HELPER KILLS CAUSE...   each cause is among the audited ends, and as many ends as kills were audited
 account.py flat KILLS GROWTH_KB             neither memory nor open files of the daemon grew
 
@@ -10,7 +10,7 @@ import json
 import sys
 
 
-def rest(helper):
+def rest(helper, expectations):
     try:
         status = json.load(sys.stdin)
     except ValueError:
@@ -20,6 +20,8 @@ def rest(helper):
         return f"is {of['state']}, workers {of['workers']}"
     if not of["packets"] == of["verdicts"] > 0:
         return f"{of['packets']} packets, {of['verdicts']} verdicts"
+    if of["expectations"] < int(expectations):
+        return f"{of['expectations']} expectations, {expectations} wanted"
     return ""
 
 
@@ -42,7 +44,7 @@ def deaths(audit, helper, kills_file, *wanted):
         cause = "hung" if event == "worker_hung" else " ".join(w for w in crash["cause"].split() if w.startswith("SIG")) or crash["cause"]
         causes[cause] += 1
         in_flight += crash["in_flight"] > 0
-        panics += "panic at" in crash["log"]
+        panics += bool(crash.get("panic"))
     causes["panic"] = panics
     kills = sum(count for way, count in account["kills"].items() if way != "SIGSTOP")
     print(f"{helper}: a kill every {account['period']} s, {account['kills']}, {account['missed']} ticks without a victim; ends: {dict(causes)}, {in_flight} with packets in flight", file=sys.stderr)

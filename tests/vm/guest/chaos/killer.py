@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""killer.py SUPERVISOR HELPER SEED PERIOD: ends a worker of HELPER every PERIOD seconds, until it gets SIGTERM.
+"""killer.py SUPERVISOR HELPER SEED PERIOD BEGUN: ends a worker of HELPER every PERIOD seconds, until it gets SIGTERM.
 
 Where a worker takes longer than two PERIODs to be replaced (an emulated machine under load), it does so half as often as workers come:
-with three of them at a time somebody is left to serve.
+with three of them at a time somebody is left to serve. It makes the file BEGUN when it knows.
 
-The victim is any worker below the process SUPERVISOR, serving or spare, and the way any of SIGKILL, SIGSEGV, SIGABRT and SIGSTOP,
-both by a generator of SEED. One that was stopped is not touched again: its deadline is to end it. A tick without a victim is counted.
+The victim is any worker below the process SUPERVISOR, serving or spare, and the way one of SIGKILL, SIGSEGV, SIGABRT and SIGSTOP,
+each once in every four in random order; both by a generator of SEED. One that was stopped is not touched again: its deadline is to end it. A tick without a victim is counted.
 Meanwhile it looks at the memory of SUPERVISOR, of what else of the daemon runs when it begins, and at the supervisor's open files.
 Whom it stopped and nobody missed it lets go on at the end.
 
@@ -22,7 +22,7 @@ import time
 supervisor, helper, seed, period = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 WAYS = [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGSTOP]
 PAGE_KB = os.sysconf("SC_PAGE_SIZE") // 1024
-dice, over = random.Random(seed), False
+dice, over, deck = random.Random(seed), False, []
 kills, missed, stopped, rss, files = {way.name: 0 for way in WAYS}, 0, set(), [], []
 
 
@@ -94,6 +94,8 @@ def rebirth():
 
 kills["SIGKILL"] += 1
 period = max(period, rebirth() / 2)
+with open(sys.argv[5], "w", encoding="utf-8"):
+    pass
 tick = time.monotonic()
 while not over:
     tick = max(tick + period, time.monotonic())
@@ -104,7 +106,8 @@ while not over:
     if not victims:
         missed += 1
         continue
-    victim, way = dice.choice(victims), dice.choice(WAYS)
+    deck = deck or dice.sample(WAYS, len(WAYS))
+    victim, way = dice.choice(victims), deck.pop()
     try:
         os.kill(victim, way)
     except ProcessLookupError:

@@ -16,7 +16,7 @@ host, audit, within, ctl, runtime_dir = sys.argv[1], sys.argv[2], int(sys.argv[3
 # What is asked for, and what the audit log must call it. Who eats memory ends by its limit, or by its deadline if that is sooner.
 HUNG = ("worker_hung", "")
 EXPECTED = [
-    ("panic", [("worker_crashed", "SIGABRT")]),
+    ("panic", [("worker_crashed", "exit 101")]),
     ("syscall", [("worker_crashed", "SIGSYS")]),
     ("eat", [("worker_crashed", "SIGABRT"), HUNG]),
     ("hang", [HUNG]),
