@@ -46,6 +46,9 @@ fn has_channels() -> bool {
 
 /// The reason why it did not work.
 fn become_worker(uid: u32, gid: u32, worker: &Path, helper: &std::ffi::OsStr) -> String {
+    if uid == 0 || gid == 0 {
+        return "a worker never runs as root".to_owned(); // before it stops for a tracer that is not there
+    }
     let _ = trace_me(); // where it is refused, the worker's status says so
     let caged = match confine::launch(&Launch { uid, gid, worker }) {
         Ok(caged) => caged,
