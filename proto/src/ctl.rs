@@ -118,4 +118,8 @@ pub struct WorkerStatus {
     pub spare: bool,
     /// What landlock enforces.
     pub landlock: String,
+    /// Namespaces of its own: `network, ipc, mounts, names`, or `none`.
+    pub namespaces: String,
+    /// No memory can become executable that was writable.
+    pub write_xor_execute: bool,
 }

@@ -31,7 +31,12 @@ fn wrong_arguments_are_64_and_help_is_0() {
 
 #[test]
 fn the_launchers_role_is_not_for_hands() {
-    for args in [&["launch-worker"][..], &["launch-worker", "0", "0", "/bin/sh", "ftp"], &["launch-worker", "a", "b", "c", "d"]] {
+    for args in [
+        &["launch-worker"][..],
+        &["launch-worker", "0", "0", "/bin/sh", "ftp"],
+        &["launch-worker", "60642", "60642", "/bin/sh", "ftp"],
+        &["launch-worker", "a", "b", "c", "d"],
+    ] {
         let Said { code, err, .. } = cthelperd(args);
         assert_eq!(code, 70, "{args:?}");
         assert!(err.starts_with("launcher: "), "{args:?}: {err}");

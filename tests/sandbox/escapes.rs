@@ -1,10 +1,13 @@
 //! What a worker under a stranger's control would try next: each attempt is made twice, before the worker seals itself, when only the
 //! launcher's confinement is around it, and after. It is denied, it kills, or it is bounded; and it leaves a record. The table is printed.
 
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cthelper_proto::events::{Crash, Event};
 use cthelper_supervisor::lane::Ended;
+use cthelper_supervisor::spawn::Identity;
 use cthelper_tests::control::{Control, Net};
 use cthelper_tests::fake_kernel::How;
 use cthelper_tests::stage::{Play, Stage};
@@ -272,8 +275,8 @@ fn each_attempt_after_the_seal_ends_its_worker_and_the_connection_goes_on() {
         let wanted = after_the_seal(attempt);
         assert!(is(end, wanted), "{order}: {end:?}, not {wanted:?}: {crash:?}");
         assert_eq!(crash.in_flight, 1, "{order}");
-        let call = crash.fault.and_then(|fault| fault.syscall).map_or_else(String::new, |call| format!(" {}", call.name));
-        table.push(row(attempt, *aim, wanted, &format!("{event}: {}{call}, {}", crash.cause, crash.decision)));
+        let forbidden = crash.fault.and_then(|fault| fault.syscall).map_or_else(String::new, |call| format!(" {}", call.name));
+        table.push(row(attempt, *aim, wanted, &format!("{event}: {}{forbidden}, {}", crash.cause, crash.decision)));
         assert!(!stage.kernel.carries(calm.client("hello")).is_as_it_came(), "{order}: the next worker serves");
     }
     println!("{}", table.join("\n"));
@@ -291,4 +294,34 @@ fn recorded(stage: &Stage, order: &str) -> (&'static str, Crash) {
         Event::WorkerHung(crash) if tried(crash) => Some(("worker_hung", (**crash).clone())),
         _ => None,
     })
+}
+
+/// What a process of a worker's uid could do to another worker if nothing but the kernel's own rules were around it: neither trace nor
+/// read it, whatever the uid, for it is not dumpable; and with `[daemon] uids` not signal it either.
+#[test]
+fn a_uid_of_its_own_keeps_a_worker_from_the_signals_of_others() {
+    if !nix::unistd::geteuid().is_root() {
+        return println!("skipped: changing identities needs root");
+    }
+    let mut play = Play::imposter("honest");
+    let identity = Identity { uid: 60_700, ..play.setup.identity };
+    (play.setup.identity, play.recipe.identity) = (identity, identity);
+    let stage = play.start();
+    let (pid, gid) = (stage.serves(), identity.gid);
+    assert_eq!(stage.status().workers[0].uid, 60_700);
+    let succeeds = |uid: u32, what: &str| {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", what]).uid(uid).gid(gid).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().unwrap().success()
+    };
+    for uid in [60_700, 60_701] {
+        assert!(!succeeds(uid, &format!("cat /proc/{pid}/mem")) && !succeeds(uid, &format!("ls /proc/{pid}/fd")), "{uid}");
+        assert!(
+            !succeeds(uid, &format!("cat /proc/{pid}/environ")) && !succeeds(uid, &format!("ls -l /proc/{pid}/exe")),
+            "{uid}"
+        );
+    }
+    assert!(succeeds(60_700, &format!("kill -0 {pid}")), "this is what the range is for");
+    assert!(!succeeds(60_701, &format!("kill -0 {pid}")));
+    assert!(matches!(stage.stop(), Ended::Orderly));
 }

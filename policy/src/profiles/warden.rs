@@ -6,8 +6,9 @@
 use caps::Capability;
 use libc::{
     CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWUTS, CLONE_VFORK, CLONE_VM, PR_CAP_AMBIENT, PR_CAPBSET_DROP,
-    PR_CAPBSET_READ, PR_SET_PDEATHSIG, PTRACE_CONT, PTRACE_DETACH, PTRACE_GET_SYSCALL_INFO, PTRACE_GETEVENTMSG, PTRACE_GETREGSET,
-    PTRACE_GETSIGINFO, PTRACE_SETOPTIONS, PTRACE_TRACEME, SIGBUS, SIGCHLD, SIGKILL, SIGSEGV, SIGSTOP,
+    PR_CAPBSET_READ, PR_SET_NAME, PR_SET_PDEATHSIG, PTRACE_CONT, PTRACE_DETACH, PTRACE_GET_SYSCALL_INFO, PTRACE_GETEVENTMSG,
+    PTRACE_GETREGSET, PTRACE_GETSIGINFO, PTRACE_SETOPTIONS, PTRACE_TRACEME, SIGBUS, SIGCHLD, SIGKILL, SIGSEGV, SIGSTOP, SO_TYPE,
+    SOL_SOCKET,
 };
 
 use super::launcher::{library, loader};
@@ -19,7 +20,7 @@ const PR_SET_MDWE: u32 = 65;
 
 /// `MS_REC | MS_SLAVE` of linux/mount.h.
 const MOUNTS_SLAVE: u32 = 0x4000 | 0x8_0000;
-/// Of x86_64 alone: asm/ptrace-abi.h.
+/// Of `x86_64` alone: asm/ptrace-abi.h.
 const PTRACE_GETREGS: u32 = 12;
 
 /// What the warden keeps.
@@ -47,6 +48,7 @@ pub const WARDEN: Profile = Profile {
         call("statx", "a launcher looks whether a path of its rules is a folder"),
         call("umask", "a launcher's files would be its own"),
         call("getppid", "a launcher looks whether its parent is there"),
+        call_if("getsockopt", &[arg(1, int(SOL_SOCKET)), arg(2, int(SO_TYPE))], "a launcher looks whether it has its channels"),
         call("getsid", "a launcher looks whether it leads a session"),
         call("setsid", "a launcher leaves the terminal"),
         call("getuid", "a launcher looks who it is").elsewhere(),
@@ -65,6 +67,7 @@ pub const WARDEN: Profile = Profile {
         call_if("prctl", &[arg(0, int(PR_CAP_AMBIENT))], "a launcher empties its ambient set"),
         call_if("prctl", &[arg(0, int(PR_SET_PDEATHSIG)), arg(1, int(SIGKILL))], "a launcher dies with the warden"),
         call_if("prctl", &[arg(0, PR_SET_MDWE), arg(1, 1)], "no memory of a worker becomes executable"),
+        call_if("prctl", &[arg(0, int(PR_SET_NAME))], "a keeper is known by its name").elsewhere(),
         call("setgroups", "a launcher leaves all groups"),
         call("setresgid", "a launcher takes the workers' gid"),
         call("setresuid", "a launcher takes the workers' uid"),

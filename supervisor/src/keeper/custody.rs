@@ -29,6 +29,8 @@ pub struct Custody {
 struct State {
     ledger: Ledger,
     keeper: Option<Keeper>,
+    /// The keeper of an earlier life with another runtime folder, until ours holds what it holds.
+    former: Option<Keeper>,
     /// On which a keeper listens; a second duplicate, so that the next one needs no new socket.
     listener: Option<OwnedFd>,
     /// Where keepers can be ordered.
@@ -60,13 +62,18 @@ impl Custody {
             }
             None => (None, listener(runtime_dir)),
         };
+        let elsewhere = Some(ledger.before()).filter(|before| keeper.is_none() && *before != runtime_dir);
+        let former = elsewhere.and_then(inherit).map(|(keeper, held, _)| {
+            kept.extend(held);
+            keeper
+        });
         let Recognised { heirs, outstanding, useless } = recognise(kept);
         for queue in useless {
             let _ = keeper.as_ref().map(|keeper| keeper.forget(queue));
         }
         let listener = listener.inspect_err(|error| tracing::warn!(%error, "no socket for a keeper")).ok();
         let (served, shop, lost) = (Vec::new(), None, false);
-        let state = State { ledger, keeper, listener, shop, heirs, served, outstanding, lost };
+        let state = State { ledger, keeper, former, listener, shop, heirs, served, outstanding, lost };
         Self { state: Mutex::new(state), runtime_dir: runtime_dir.to_owned() }
     }
 
@@ -257,10 +264,15 @@ impl Custody {
         state.listener = listener;
         match started {
             Ok(keeper) => {
-                let held = state.served.iter().all(|kept| keeper.hold(&kept.helper, kept.queue, kept.socket.as_fd()).is_ok());
+                let served = state.served.iter().map(|kept| (&kept.helper, kept.queue, &kept.socket));
+                let heirs = state.heirs.iter().map(|heir| (&heir.helper, heir.queue, &heir.socket));
+                let held = served.chain(heirs).all(|(helper, queue, socket)| keeper.hold(helper, queue, socket.as_fd()).is_ok());
                 state.lost = !held;
                 state.keeper = Some(keeper);
-                tracing::info!(queues = state.served.len(), "a keeper holds the queues' sockets");
+                if let Some(former) = state.former.take() {
+                    former.bye();
+                }
+                tracing::info!(queues = state.outstanding.len(), "a keeper holds the queues' sockets");
             }
             Err(reason) => {
                 if !state.lost {

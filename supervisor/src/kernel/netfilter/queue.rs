@@ -231,8 +231,7 @@ impl Queue {
     /// not read; if there is none, all that had been put into the queue when we took it over.
     fn settle(&mut self, first: Option<u32>) {
         let Some(last) = self.legacy.take() else { return };
-        let last = first.map_or(last, |first| first.wrapping_sub(1));
-        queue::verdict_batch(&mut self.outbox, self.seq, self.number, last, Decision::Accept);
+        queue::verdict_batch(&mut self.outbox, self.seq, self.number, last_read(first, last), Decision::Accept);
     }
 
     /// The packet goes back as it came; sent with the next [`Self::flush`].
@@ -283,6 +282,11 @@ impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// The id up to which an earlier life has read: that before the `first` in the socket, or of the `last` put into the queue.
+fn last_read(first: Option<u32>, last: u32) -> u32 {
+    first.map_or(last, |first| first.wrapping_sub(1))
 }
 
 /// GSO stays off: the kernel then cuts large packets and finishes their checksums before they are queued.
@@ -400,6 +404,21 @@ mod tests {
         run.accepted(5);
         assert_eq!(told(&mut run), [Decided::One(5)]);
         assert_eq!(told(&mut run), []);
+    }
+
+    #[test]
+    fn an_earlier_life_has_read_what_is_before_the_first_in_the_socket() {
+        assert_eq!(last_read(Some(42), 57), 41);
+        assert_eq!(last_read(None, 57), 57);
+        assert_eq!(last_read(Some(0), 3), u32::MAX, "ids go round");
+    }
+
+    #[test]
+    fn lives_that_follow_each_other_have_numbers_of_their_own() {
+        let first = life();
+        std::thread::sleep(std::time::Duration::from_micros(5));
+        let second = life();
+        assert!(first.is_multiple_of(2) && second.is_multiple_of(2) && first != second && first > 0);
     }
 
     #[test]

@@ -82,7 +82,14 @@ pub fn confinement(facts: &Facts) -> Vec<Finding> {
         findings.push(match verify(text, &Expected::strict(worker.uid, gid.unwrap_or(0), parent.unwrap_or(0))) {
             Ok(seen) => Finding::ok(
                 CHECK,
-                format!("{who}: uid {}, {} seccomp filters, landlock {}", seen.uid, seen.seccomp_filters, worker.landlock),
+                format!(
+                    "{who}: uid {}, {} seccomp filters, landlock {}, namespaces of its own: {}{}",
+                    seen.uid,
+                    seen.seccomp_filters,
+                    worker.landlock,
+                    worker.namespaces,
+                    if worker.write_xor_execute { ", W^X" } else { "" }
+                ),
             ),
             Err(deviation) => {
                 Finding::fail(CHECK, format!("{who} is not confined: {deviation}"), "stop cthelperd and report this")

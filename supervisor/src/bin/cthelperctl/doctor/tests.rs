@@ -14,7 +14,15 @@ fn helper(name: &str, family: u16, queue: u32) -> Helper {
 }
 
 fn served(name: &str, state: LaneState) -> HelperStatus {
-    let worker = WorkerStatus { pid: 77, uid: 990, generation: 1, spare: false, landlock: "enforced".to_owned() };
+    let worker = WorkerStatus {
+        pid: 77,
+        uid: 990,
+        generation: 1,
+        spare: false,
+        landlock: "enforced".to_owned(),
+        namespaces: "network, ipc".to_owned(),
+        write_xor_execute: true,
+    };
     HelperStatus {
         name: name.to_owned(),
         l4: L4::Tcp,
