@@ -31,7 +31,7 @@ for source in "$@"; do
         extra_unclean
         extra_death
         server_start vsftpd && chaos
-        hostile
+        hostile $HOSTILE
     else
         source_stop
     fi

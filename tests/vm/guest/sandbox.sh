@@ -1,7 +1,10 @@
 #!/bin/bash
-# sandbox.sh [FILTER...]: the sandbox rung as root on this kernel, on what its landlock and seccomp enforce. The test runner's own
-# summary comes out, and a line of ours; what failed is in VM_OUT/sandbox.log.
+# sandbox.sh [FILTER...]: the sandbox rung as root on this kernel, on what its landlock and seccomp enforce (default: the rows that
+# depend on them). The test runner's own summary comes out, and a line of ours; what failed is in VM_OUT/sandbox.log.
 . "$REPO/tests/vm/guest/ftp-matrix.sh"
+
+# The rows whose outcome is the kernel's doing; how a lane takes lies is the same everywhere. Two hundred workers take minutes here.
+HOSTILE='escapes:: rules:: witness:: keeper:: --skip two_hundred'
 
 hostile() {
     local begin=$SECONDS said name
@@ -20,6 +23,7 @@ landlock_abi() { /usr/bin/python3 -c 'import ctypes; print(ctypes.CDLL(None).sys
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     : >"$VM_OUT/results"
+    [ $# -gt 0 ] || set -- $HOSTILE
     hostile "$@"
     [ $good -eq $total ]
 fi
