@@ -130,7 +130,7 @@ flood_server() {
     sleep 0.3
 }
 
-# flood NAME FLOWS WINDOW SECONDS: over IPv4 and IPv6 at the same time, half each; SENT ECHOED REPEATED FLOWS P50 P99 WORST in /run/flood.NAME.*
+# flood NAME FLOWS WINDOW SECONDS: over IPv4 and IPv6 at the same time, half each; SENT ECHOED REPEATED FLOWS P50 P99 WORST LATE in /run/flood.NAME.*
 flood() {
     local host pids=()
     for host in 10.0.2.2 fd00:2::2; do
@@ -138,14 +138,14 @@ flood() {
     done
     wait "${pids[@]}"
 }
-# flood_said NAME [WORST_MS]: nothing if all came back once, none later than that.
+# flood_said NAME [LATE]: nothing if all came back once, no more than so many of them late (0.4 s).
 flood_said() {
-    local f sent echoed repeated flows p50 p99 worst why=''
+    local f sent echoed repeated flows p50 p99 worst late why=''
     for f in /run/flood."$1".*; do
-        read -r sent echoed repeated flows p50 p99 worst <"$f"
-        echo "  ${f##*.}: $sent sent, $echoed echoed, $repeated twice, $flows flows, p50 $p50 us, p99 $p99 us, worst $worst us" >&2
+        read -r sent echoed repeated flows p50 p99 worst late <"$f"
+        echo "  ${f##*.}: $sent sent, $echoed echoed, $repeated twice, $flows flows, p50 $p50 us, p99 $p99 us, worst $worst us, $late late" >&2
         if [ "${sent:-0}" = 0 ] || [ "$sent" != "$echoed" ] || [ "$repeated" != 0 ]; then why+="${f##*.}: $(<"$f") "
-        elif [ -n "${2:-}" ] && [ "$worst" -gt $(($2 * 1000)) ]; then why+="${f##*.}: one took $worst us "; fi
+        elif [ -n "${2:-}" ] && [ "$late" -gt "$2" ]; then why+="${f##*.}: $late were late, worst $worst us "; fi
     done
     echo "$why"
 }
@@ -174,7 +174,9 @@ chaos_misbehave() {
     while read -r name why; do result ours-chaos "ends-$name" "${why#ok}"; done < <(sed 's/ ok .*/ ok/' /run/chaos.harms)
     sed 's/^/  /' /run/chaos.harms
     wait $calm
-    result ours-chaos undisturbed "$(flood_said calm $((CHAOS_DEADLINE + CHAOS_SLACK)))"
+    # Four of the harms hold their lane until the deadline: if the other lane waited for it, each would make all its four flows of
+    # a family late. The machine's own stalls may do so twice.
+    result ours-chaos undisturbed "$(flood_said calm 8)"
     before=$(($(grep -cE '"(worker_crashed|worker_hung)".*"helper":"echo"' "$AUDIT") - before))
     none undisturbed-worker $before "of the other helper's workers ended"
     kill "${FLOOD[@]}"

@@ -7,8 +7,8 @@
  * connection is not in conntrack's table), and after ROUNDS echoes it ends and a new flow begins from another port. Nothing is
  * ever sent again. After SECONDS the client waits until all are back, or none has come for PATIENCE seconds.
  *
- * It prints "SENT ECHOED REPEATED FLOWS P50_US P99_US WORST_US": datagrams sent, different ones that came back, echoes that came
- * twice, flows used, and round trip times.
+ * It prints "SENT ECHOED REPEATED FLOWS P50_US P99_US WORST_US LATE": datagrams sent, different ones that came back, echoes that came
+ * twice, flows used, round trip times, and how many of these were above LATE_US.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -22,14 +22,14 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, ROUNDS = 64, MAX_WINDOW = 64, MAX_FLOWS = 4096, SAMPLES = 4000000, PATIENCE = 10 };
+enum { EVENTS = 256, ROUNDS = 64, MAX_WINDOW = 64, MAX_FLOWS = 4096, SAMPLES = 4000000, PATIENCE = 10, LATE_US = 400000 };
 
 struct datagram { uint32_t flow, number; uint64_t sent; char fill[32]; };
 struct flow { int fd; uint32_t serial, sent, echoed; uint64_t seen[(ROUNDS + 63) / 64]; };
 
 static struct flow flows[MAX_FLOWS];
 static uint32_t *samples, serials;
-static uint64_t sent, echoed, repeated, taken;
+static uint64_t sent, echoed, repeated, taken, late;
 static struct sockaddr_storage to;
 static socklen_t to_len;
 
@@ -91,7 +91,9 @@ static void take(struct flow *f, const struct datagram *d) {
 	uint64_t bit = 1ull << (d->number % 64), *word = &f->seen[d->number / 64];
 	if (*word & bit) { repeated++; return; }
 	*word |= bit; f->echoed++; echoed++;
-	if (taken < SAMPLES) samples[taken++] = (now() - d->sent) / 1000;
+	uint64_t us = (now() - d->sent) / 1000;
+	late += us > LATE_US;
+	if (taken < SAMPLES) samples[taken++] = us;
 }
 
 static int order(const void *a, const void *b) {
@@ -118,8 +120,8 @@ static void client(uint32_t count, uint32_t window, double seconds) {
 		t = now();
 	}
 	qsort(samples, taken, sizeof *samples, order);
-	printf("%lu %lu %lu %u %u %u %u\n", sent, echoed, repeated, serials, taken ? samples[taken / 2] : 0,
-		taken ? samples[taken * 99 / 100] : 0, taken ? samples[taken - 1] : 0);
+	printf("%lu %lu %lu %u %u %u %u %lu\n", sent, echoed, repeated, serials, taken ? samples[taken / 2] : 0,
+		taken ? samples[taken * 99 / 100] : 0, taken ? samples[taken - 1] : 0, late);
 }
 
 int main(int argc, char **argv) {
