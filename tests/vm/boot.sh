@@ -5,7 +5,7 @@
 # The guest's root is this machine's own / (9p, read-only, under a tmpfs overlay): every
 # program is there, at its own path, and nothing is written back. The one folder that is
 # shared for writing is DIR (default target/vm/KERNEL), also at the same path on both sides.
-# The script sees REPO, VM_OUT (= DIR) and VM_KERNEL. Its stdout and stderr come out on ours as
+# The script sees REPO, VM_OUT (= DIR), VM_KERNEL, and CHAOS_SEED if it is set here. Its stdout and stderr come out on ours as
 # they are written, over a virtio-serial port; kernel messages go to DIR/console.log.
 # Needs no root and no KVM: plain emulation, about twenty times slower than the machine.
 # Exit: the script's status; 124 = out of time; 70 = the guest died (console.log says why).
@@ -60,6 +60,7 @@ done
 # What the script is to be told; printf %q quotes it for the guest's shell.
 {
     printf 'export REPO=%q VM_OUT=%q VM_KERNEL=%q VM_IMAGE=%q\n' "$repo" "$out" "$kernel" "$image"
+    [ -z "${CHAOS_SEED:-}" ] || printf 'export CHAOS_SEED=%q\n' "$CHAOS_SEED"
     printf 'set --'; printf ' %q' "$script" "$@"; printf '\n'
 } >"$initramfs/root/task"
 (cd "$initramfs/root" && find . | cpio --quiet -o -H newc) >"$initramfs/initrd"

@@ -39,7 +39,8 @@ impl Keeper {
     /// Connects to the keeper of this runtime folder, if one lives.
     pub fn find(runtime_dir: &Path) -> io::Result<Self> {
         let path = runtime_dir.join(SOCKET);
-        let connection = seqpacket()?;
+        // A keeper that accepts nobody must not make us wait: with the backlog full this fails at once.
+        let connection = seqpacket(SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
         connect(&connection, &SocketAddrUnix::new(path.as_path())?)?;
         // Of a connected socket these are the credentials of whoever bound the other.
         let bound_by = getsockopt(&connection, sockopt::PeerCredentials)?.uid();
@@ -147,15 +148,15 @@ impl AsFd for Keeper {
     }
 }
 
-fn seqpacket() -> io::Result<OwnedFd> {
-    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+fn seqpacket(flags: SocketFlags) -> io::Result<OwnedFd> {
+    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?)
 }
 
 /// A listening socket in the runtime folder, by our umask for our user alone; one left over by a keeper that is gone is replaced.
 pub fn listener(runtime_dir: &Path) -> io::Result<OwnedFd> {
     let path = runtime_dir.join(SOCKET);
     let _ = fs::remove_file(&path);
-    let socket = seqpacket()?;
+    let socket = seqpacket(SocketFlags::CLOEXEC)?;
     bind(&socket, &SocketAddrUnix::new(path.as_path())?)?;
     listen(&socket, BACKLOG)?; // nobody can connect before
     Ok(socket)

@@ -253,3 +253,14 @@ fn a_keeper_that_is_gone_is_noticed_and_an_imposter_is_no_keeper() {
     wire::say(&theirs, &Record::new(Word::Socket, 6200, "ftp"), None).unwrap();
     assert_eq!(Client::over(ours).take().unwrap_err(), "a record without a socket");
 }
+
+#[test]
+fn a_keeper_that_accepts_nobody_is_not_waited_for() {
+    let folder = std::env::temp_dir().join(format!("cthelperd-keeper-deaf-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let _deaf = listener(&folder).unwrap();
+    let mut waiting = Vec::new();
+    let refused = (0..64).find_map(|_| Client::find(&folder).map(|client| waiting.push(client)).err());
+    assert_eq!(refused.map(|error| error.kind()), Some(std::io::ErrorKind::WouldBlock));
+    std::fs::remove_dir_all(folder).unwrap();
+}

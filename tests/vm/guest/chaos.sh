@@ -19,7 +19,8 @@ CHAOS_TRANSFERS=300
 CHAOS_SECONDS=90       # of killing; on a machine that is too slow the last transfers go on without (and the account says so)
 CHAOS_DEADLINE=500     # ms a worker may keep a packet
 CHAOS_SLACK=1700       # ms on top of it for an emulated machine that is busy to see, kill and record
-CHAOS_GROWTH=512       # kB that the daemon may grow from the second to the last quarter of a run
+# kB that the daemon may grow from the second to the last quarter of a run: a lane's 32 receive buffers of 70 kB become resident as bursts come.
+CHAOS_GROWTH=3072
 AUDIT=$VM_OUT/audit.jsonl
 
 chaos_config() {   # both helpers; what becomes of a packet in hand
@@ -173,7 +174,7 @@ chaos_misbehave() {
     while read -r name why; do result ours-chaos "ends-$name" "${why#ok}"; done < <(sed 's/ ok .*/ ok/' /run/chaos.harms)
     sed 's/^/  /' /run/chaos.harms
     wait $calm
-    result ours-chaos undisturbed "$(flood_said calm $CHAOS_DEADLINE)"
+    result ours-chaos undisturbed "$(flood_said calm $((CHAOS_DEADLINE + CHAOS_SLACK)))"
     before=$(($(grep -cE '"(worker_crashed|worker_hung)".*"helper":"echo"' "$AUDIT") - before))
     none undisturbed-worker $before "of the other helper's workers ended"
     kill "${FLOOD[@]}"

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
 """killer.py SUPERVISOR HELPER SEED PERIOD BEGUN: ends a worker of HELPER every PERIOD seconds, until it gets SIGTERM.
 
-Where a worker takes longer than two PERIODs to be replaced (an emulated machine under load), it does so half as often as workers come:
-with three of them at a time somebody is left to serve. It makes the file BEGUN when it knows.
+Where a worker takes longer than PERIOD to be replaced (an emulated machine under load) it does so as often as workers come, or nobody
+would be left to serve: a lane makes one worker at a time. It makes the file BEGUN when it knows.
 
-The victim is any worker below the process SUPERVISOR, serving or spare, and the way one of SIGKILL, SIGSEGV, SIGABRT and SIGSTOP,
+The victim is any confined worker below the process SUPERVISOR, serving or spare, and the way one of SIGKILL, SIGSEGV, SIGABRT and SIGSTOP,
 each once in every four in random order; both by a generator of SEED. One that was stopped is not touched again: its deadline is to end it. A tick without a victim is counted.
 Meanwhile it looks at the memory of SUPERVISOR, of what else of the daemon runs when it begins, and at the supervisor's open files.
 Whom it stopped and nobody missed it lets go on at the end.
@@ -51,10 +51,19 @@ def family(pid):
             yield from family(int(child))
 
 
-def workers_of(which):
-    """The pids of the workers, launchers not among them."""
+def filters(pid):
+    """How many seccomp filters a process has: all of them once it is confined."""
+    for line in read(f"/proc/{pid}/status").splitlines():
+        if line.startswith(b"Seccomp_filters:"):
+            return int(line.split()[1])
+    return 0
+
+
+def workers_of(which, confined=0):
+    """The pids of the workers that have so many filters, launchers not among them."""
     for pid, command in family(supervisor):
-        if os.path.basename(command[0]) in (b"fragile", b"cthelper-worker") and which in (None, command[-1]):
+        named = os.path.basename(command[0]) in (b"fragile", b"cthelper-worker") and which in (None, command[-1])
+        if named and filters(pid) >= confined:
             yield pid
 
 
@@ -65,7 +74,7 @@ def look():
         files.append(len(os.listdir(f"/proc/{supervisor}/fd")))
     except OSError:
         pass
-    return list(workers_of(helper.encode()))
+    return list(workers_of(helper.encode(), sealed))
 
 
 def quarters(series):
@@ -80,20 +89,21 @@ staff &= {pid for pid, _ in family(supervisor)} - set(workers_of(None))
 
 
 def rebirth():
-    """Ends one worker; seconds until there are as many as before, at most 5."""
-    before = list(workers_of(helper.encode()))
+    """Ends one worker; seconds until there are as many as before, all confined, at most 5."""
+    before = list(workers_of(helper.encode(), sealed))
     start = time.monotonic()
     os.kill(before[0], signal.SIGKILL)
     while time.monotonic() < start + 5:
-        after = list(workers_of(helper.encode()))
+        after = list(workers_of(helper.encode(), sealed))
         if before[0] not in after and len(after) >= len(before):
             break
         time.sleep(0.02)
     return time.monotonic() - start
 
 
+sealed = max(filters(pid) for pid in workers_of(helper.encode()))
 kills["SIGKILL"] += 1
-period = max(period, rebirth() / 2)
+period = max(period, rebirth())
 with open(sys.argv[5], "w", encoding="utf-8"):
     pass
 tick = time.monotonic()
