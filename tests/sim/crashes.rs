@@ -6,21 +6,12 @@ use cthelper_proto::ctl::LaneState;
 use cthelper_proto::events::{Crash, Event};
 use cthelper_supervisor::kernel::Denied;
 use cthelper_supervisor::lane::{Command, Ended};
-use cthelper_tests::control::{Control, Net, Packet};
+use cthelper_tests::control::{Control, Net};
 use cthelper_tests::fake_kernel::{How, Released};
 use cthelper_tests::stage::{Play, Stage, ends};
 use nix::sys::signal::Signal;
 
-use crate::{ANSWERED, PORT};
-
-/// Packets of several flows, all with the worker, which stands still.
-fn in_flight(stage: &Stage, packets: Vec<Packet>) -> (u32, Vec<u32>) {
-    let pid = stage.freeze();
-    let ids = stage.kernel.arrive(packets);
-    stage.kernel.has_fetched(ids.len());
-    std::thread::sleep(Duration::from_millis(20)); // they are sent in the same turn
-    (pid, ids)
-}
+use crate::{ANSWERED, PORT, in_flight};
 
 fn crash(stage: &Stage) -> Crash {
     stage.audits("a crash", |event| match event {

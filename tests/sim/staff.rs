@@ -6,13 +6,13 @@ use cthelper_policy::restart::{Limit, OnCrash, OnDown};
 use cthelper_proto::ctl::{HelperStatus, LaneState};
 use cthelper_proto::events::Event;
 use cthelper_supervisor::lane::{Command, Ended};
-use cthelper_tests::control::{Control, Net, Packet};
+use cthelper_tests::control::{Control, Net};
 use cthelper_tests::eventually;
 use cthelper_tests::fake_kernel::{How, Released};
 use cthelper_tests::stage::{Play, Stage, ends};
 use nix::sys::signal::Signal;
 
-use crate::PORT;
+use crate::{PORT, in_flight};
 
 fn spares(status: &HelperStatus) -> Vec<u32> {
     status.workers.iter().filter(|worker| worker.spare).map(|worker| worker.pid).collect()
@@ -21,15 +21,6 @@ fn spares(status: &HelperStatus) -> Vec<u32> {
 /// Waits until there are as many spares.
 fn has_spares(stage: &Stage, count: usize) -> Vec<u32> {
     eventually("spares", || Some(spares(&stage.status())).filter(|spares| spares.len() == count))
-}
-
-/// Packets that the worker has, which stands still.
-fn in_flight(stage: &Stage, packets: Vec<Packet>) -> (u32, Vec<u32>) {
-    let pid = stage.freeze();
-    let ids = stage.kernel.arrive(packets);
-    stage.kernel.has_fetched(ids.len());
-    std::thread::sleep(Duration::from_millis(20)); // they are sent in the same turn
-    (pid, ids)
 }
 
 fn is_helped(released: &Released) -> bool {

@@ -1,10 +1,11 @@
 #!/bin/bash
-# chaos.sh [PART...]: workers are ended all the time, and nobody notices. Parts: ftp flood misbehave (default: all).
+# chaos.sh [PART...]: workers are ended all the time, and nobody notices. Parts: ftp flood misbehave reload (default: all).
 #
 #   ftp        300 downloads over six control connections (IPv4 PASV EPSV PORT EPRT, IPv6 EPSV EPRT; SNAT) while every 200 ms
 #              a worker, spare or not, is ended by a signal, and a hostile client makes others panic, spin, hang, eat memory
 #              and call what they must not
 #   flood      512 datagrams in flight through another helper, whose workers are ended the same way: echoed == sent
+#   reload     new settings while it serves, and a file that is wrong
 #   misbehave  each way to go wrong ends within its deadline, and the other helper's datagrams do not notice
 #
 # The workers are `fragile` (tests/src/bin/fragile). A packet in hand of a dead FTP worker is dropped, so that TCP sends it again and
@@ -19,7 +20,8 @@ CHAOS_TRANSFERS=300
 CHAOS_SECONDS=90       # of killing; on a machine that is too slow the last transfers go on without (and the account says so)
 CHAOS_DEADLINE=500     # ms a worker may keep a packet
 CHAOS_SLACK=1700       # ms on top of it for an emulated machine that is busy to see, kill and record
-CHAOS_GROWTH=512       # kB that the daemon may grow from the second to the last quarter of a run
+# kB that the daemon may grow from the second to the last quarter of a run: a lane's 32 receive buffers of 70 kB become resident as bursts come.
+CHAOS_GROWTH=3072
 AUDIT=$VM_OUT/audit.jsonl
 
 chaos_config() {   # both helpers; what becomes of a packet in hand
@@ -182,11 +184,27 @@ chaos_misbehave() {
     echo "chaos: misbehaving took $((SECONDS - begin)) s"
 }
 
+# New settings apply while the daemon serves; a file that is wrong changes nothing, and says where.
+chaos_reload() {
+    local said status
+    sed -i 's/^spares = 2/spares = 1/' /run/chaos.toml
+    said=$("$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN reload 2>&1)
+    if [ "$said" = $'applied: helper echo: restart policy\napplied: helper ftp: restart policy' ]; then said=''; fi
+    result ours-chaos reload "$said"
+    echo 'spares = 9' >>/run/chaos.toml
+    said=$("$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN reload 2>&1); status=$?
+    case $status:$said in
+        78:*/run/chaos.toml:*:*) result ours-chaos reload-wrong-file '' ;;
+        *) result ours-chaos reload-wrong-file "status $status: $said" ;;
+    esac
+    if ours_serving; then result ours-chaos reload-serves ''; else result ours-chaos reload-serves 'it does not serve'; fi
+}
+
 # chaos [PART...]: with topology and FTP server there; starts and stops the daemon.
 chaos() {
     local part
     good=0 total=0
-    [ $# -gt 0 ] || set -- ftp flood misbehave
+    [ $# -gt 0 ] || set -- ftp flood misbehave reload
     if ! chaos_start; then
         result ours-chaos start "did not come up: $(tail -n 1 "$VM_OUT/cthelperd.log")"
         source_stop

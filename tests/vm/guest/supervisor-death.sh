@@ -216,8 +216,10 @@ death_as_service() {
     verdict service-queue-gone eval 'sleep 0.5; [ -z "$(queue_line)" ]'
 }
 
+# With vsftpd: under load pyftpdlib now and then closes a session by mistake (see ftp-server.py), with and without a helper.
 extra_death() {
     good=0 total=0
+    server_start vsftpd || { result ours-death server "vsftpd does not listen"; return; }
     source_start ours || { result ours-death start "did not come up"; return; }
     topology_rules snat "$HELPER"
     verdict keeper-runs keeper_there
@@ -234,13 +236,13 @@ extra_death() {
     summary ours-death
     SOURCE_PID=''
     source_stop
+    server_start pyftpdlib
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     . "$REPO/tests/vm/guest/ftp-matrix.sh"
     : >"$VM_OUT/results"; : >"$VM_OUT/audit.jsonl"
     topology_build
-    server_start pyftpdlib || exit
     extra_death
     server_stop
     ! grep -q FAIL "$VM_OUT/results"
