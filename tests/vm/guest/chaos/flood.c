@@ -5,7 +5,7 @@
  *
  * A flow is a socket with WINDOW datagrams in flight; its first one travels alone (as in TFTP: until it is answered the
  * connection is not in conntrack's table), and after ROUNDS echoes it ends and a new flow begins from another port. Nothing is
- * ever sent again. After SECONDS the client waits until all are back, or none has come for PATIENCE seconds.
+ * ever sent again. After SECONDS, or SIGTERM, the client waits until all are back, or none has come for PATIENCE seconds.
  *
  * It prints "SENT ECHOED REPEATED FLOWS P50_US P99_US WORST_US LATE": datagrams sent, different ones that came back, echoes that came
  * twice, flows used, round trip times, and how many of these were above LATE_US.
@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,9 @@ static uint32_t *samples, serials;
 static uint64_t sent, echoed, repeated, taken, late;
 static struct sockaddr_storage to;
 static socklen_t to_len;
+
+static volatile sig_atomic_t told;
+static void on_term(int signal) { (void)signal; told = 1; }
 
 static void die(const char *what) { perror(what); exit(1); }
 
@@ -106,6 +110,7 @@ static void client(uint32_t count, uint32_t window, double seconds) {
 	samples = malloc(SAMPLES * sizeof *samples);
 	for (uint32_t i = 0; i < count; i++) open_flow(ep, i);
 	uint64_t end = now() + (uint64_t)(seconds * 1e9), heard = now(), t = heard;
+	signal(SIGTERM, on_term);
 	while (t < end || (sent != echoed && t - heard < PATIENCE * 1000000000ull)) {
 		struct epoll_event e[EVENTS];
 		int n = epoll_wait(ep, e, EVENTS, 100);
@@ -118,6 +123,7 @@ static void client(uint32_t count, uint32_t window, double seconds) {
 			if (f->echoed == ROUNDS) { close(f->fd); open_flow(ep, e[i].data.u32); }
 		}
 		t = now();
+		if (told && end > t) end = t;
 	}
 	qsort(samples, taken, sizeof *samples, order);
 	printf("%lu %lu %lu %u %u %u %u %lu\n", sent, echoed, repeated, serials, taken ? samples[taken / 2] : 0,
