@@ -4,7 +4,7 @@ use cthelper_proto::events::Event;
 use cthelper_proto::types::Dir;
 use cthelper_supervisor::kernel::Denied;
 use cthelper_supervisor::lane::Ended;
-use cthelper_tests::control::{Control, Net};
+use cthelper_tests::control::{Control, Net, Packet};
 use cthelper_tests::fake_kernel::{Asked, How, first};
 use cthelper_tests::stage::Play;
 
@@ -174,5 +174,16 @@ fn a_retransmission_is_edited_alike_and_creates_no_second_expectation() {
     let three = stage.kernel.carries(announcement);
     assert_eq!(one.payload(), three.payload(), "after a restart");
     assert_eq!(stage.kernel.asked().iter().filter(|asked| asked.answer == Ok(true)).count(), 1);
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
+/// Some kernels give it its master's helper. What it carries is a stranger's file, whatever the file says.
+#[test]
+fn an_expected_connection_never_reaches_the_worker() {
+    let stage = Play::ftp().start();
+    let mut flow = Control::over(Net::Snat4, 1);
+    let data = Packet { expected: true, ..flow.client(PORT) };
+    assert_eq!(stage.kernel.carries(data).how, How::AtIntake);
+    assert_eq!(stage.kernel.asked(), []);
     assert!(matches!(stage.stop(), Ended::Orderly));
 }

@@ -30,6 +30,8 @@ pub struct Packet {
     pub info: CtInfo,
     /// Whether it is in the kernel's table.
     pub confirmed: bool,
+    /// Whether another connection announced this one.
+    pub expected: bool,
     /// From its IP header on, after NAT.
     pub bytes: Vec<u8>,
 }
@@ -109,6 +111,6 @@ impl Control {
         // After NAT a packet looks like an answer to what the other end sends.
         let (from, to) = (SocketAddr::new(other.dst, other.dport), SocketAddr::new(other.src, other.sport));
         let bytes = packets::tcp(from, to, self.next_seq[dir.index()], flags, text);
-        Packet { flow: self.flow, info, confirmed: true, bytes }
+        Packet { flow: self.flow, info, confirmed: true, expected: false, bytes }
     }
 }

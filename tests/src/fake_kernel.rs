@@ -325,8 +325,8 @@ impl Kernel for FakeKernel {
         while packets < room {
             // Not locked during the call: the lane may do to us what it likes meanwhile.
             let Some((id, packet, state)) = self.shared.lock().queue.pop_front() else { break };
-            let Packet { flow, info, confirmed, ref bytes } = packet;
-            let arrived = Arrived { id: PacketId(id), flow, info, confirmed, zone: 0, state, packet: bytes };
+            let Packet { flow, info, confirmed, expected, ref bytes } = packet;
+            let arrived = Arrived { id: PacketId(id), flow, info, confirmed, expected, zone: 0, state, packet: bytes };
             let intake = each(Incoming::Packet(arrived));
             let mut inner = self.shared.lock();
             inner.held.insert(id, packet);

@@ -27,6 +27,9 @@ pub struct Arrived<'a> {
     pub info: CtInfo,
     /// Whether the connection is in the kernel's table yet; only then can expectations be attached through it.
     pub confirmed: bool,
+    /// Whether the connection was itself announced by another. Some kernels (seen on Linux 6.1.0-48 of Debian, with the kernel's own helper
+    /// too) give it its master's helper, whose protocol it does not speak.
+    pub expected: bool,
     /// Conntrack zone, 0 in most set-ups.
     pub zone: u16,
     /// The helper's private bytes when the packet was queued.

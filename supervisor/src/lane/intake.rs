@@ -51,6 +51,8 @@ impl<K: Kernel> Lane<K> {
             counters.packets += 1;
             let arrived = match (incoming, unhelped) {
                 (Incoming::Packet(arrived), _) if blame.is_left_alone(arrived.flow.id, now) => return pass(counters),
+                // The announced connection carries what the announcement was about, a stranger's file: no helper reads that.
+                (Incoming::Packet(arrived), _) if arrived.expected => return pass(counters),
                 (Incoming::Packet(arrived), None) => arrived,
                 (Incoming::Packet(_), Some(Unhelped::Pass)) => return pass(counters),
                 (Incoming::Packet(arrived), Some(Unhelped::Drop)) => {

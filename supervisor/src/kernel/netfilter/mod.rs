@@ -234,6 +234,7 @@ fn arrived<'a>(packet: &Packet<'a>, state_len: u8) -> Incoming<'a> {
         flow: Flow { id: FlowId(ct_id), orig: ct.orig, reply },
         info,
         confirmed: ct.status & status::CONFIRMED != 0,
+        expected: ct.status & status::EXPECTED != 0,
         zone: ct.zone,
         state: info_bytes.and_then(State::new).unwrap_or_else(|| State::zeroed(state_len)),
         packet: packet.payload,

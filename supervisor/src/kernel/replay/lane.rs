@@ -177,6 +177,7 @@ impl Kernel for Recorded<'_> {
                     flow: arrival.seen.flow,
                     info: arrival.seen.info,
                     confirmed: arrival.seen.confirmed(),
+                    expected: arrival.seen.master.is_some(),
                     zone: 0,
                     state,
                     packet: &arrival.packet,
