@@ -3,12 +3,13 @@
 # make check  what a commit must pass: formatting, lints, tests below the VM, documentation
 # make bench  the figures of SPECIFICATION.md, in one virtual machine
 # make bench-recovery  how long a helper is silent when its worker dies, on this machine
+# make vm-systemd  the unit under Debian's own systemd and journald in a virtual machine; making its root takes root once
 # make vm KERNELS="6.1 6.12 7"  the VM rung on other kernels, 7 being Debian unstable's
 
 CARGO ?= cargo
 KERNELS ?= 6.1 6.12
 
-.PHONY: all build deps demo test unit vm vm-tests check bench bench-recovery doc fmt clippy deny clean
+.PHONY: all build deps demo test unit vm vm-tests vm-systemd check bench bench-recovery doc fmt clippy deny clean
 
 all: build
 
@@ -32,6 +33,9 @@ vm-tests: ## what the VM rung runs besides the daemon
 
 vm: vm-tests
 	tests/vm/run $(KERNELS)
+
+vm-systemd: build
+	tests/vm/systemd
 
 check: fmt clippy unit doc deny
 

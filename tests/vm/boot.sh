@@ -1,10 +1,12 @@
 #!/bin/bash
-# boot.sh --kernel 6.1|6.12|7 [--out DIR] [--timeout S] [--cpus N] SCRIPT [ARGS]
+# boot.sh --kernel 6.1|6.12|7 [--out DIR] [--timeout S] [--cpus N] [--systemd ROOT] SCRIPT [ARGS]
 # Boots that Debian kernel in qemu, runs SCRIPT in it as root, exits with its status.
 #
 # The guest's root is this machine's own / (9p, read-only, under a tmpfs overlay): every
 # program is there, at its own path, and nothing is written back. The one folder that is
 # shared for writing is DIR (default target/vm/KERNEL), also at the same path on both sides.
+# With --systemd the root is that folder of this machine instead, with its own systemd as process 1
+# and SCRIPT as a service of it; REPO and the kernel's modules are mounted into it, at their own paths.
 # The script sees REPO, VM_OUT (= DIR), VM_KERNEL, and CHAOS_SEED if it is set here. Its stdout and stderr come out on ours as
 # they are written, over a virtio-serial port; kernel messages go to DIR/console.log.
 # Needs no root and no KVM: plain emulation, about twenty times slower than the machine.
@@ -13,19 +15,20 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 repo=$(cd "$here/../.." && pwd)
-kernel='' out='' seconds=600 cpus=2
+kernel='' out='' seconds=600 cpus=2 root='' append=''
 while [ $# -gt 0 ]; do
     case $1 in
         --kernel)  kernel=$2; shift 2 ;;
         --out)     out=$2; shift 2 ;;
         --timeout) seconds=$2; shift 2 ;;
         --cpus)    cpus=$2; shift 2 ;;
+        --systemd) root=$(realpath "$2") append=' systemd.mask=serial-getty@ttyS0.service'; shift 2 ;;
         --*)       echo "boot.sh: unknown option $1" >&2; exit 64 ;;
         *)         break ;;
     esac
 done
 if [ -z "$kernel" ] || [ $# -eq 0 ]; then
-    echo "usage: boot.sh --kernel 6.1|6.12|7 [--out DIR] [--timeout S] [--cpus N] SCRIPT [ARGS]" >&2
+    echo "usage: boot.sh --kernel 6.1|6.12|7 [--out DIR] [--timeout S] [--cpus N] [--systemd ROOT] SCRIPT [ARGS]" >&2
     exit 64
 fi
 script=$(realpath "$1"); shift
@@ -59,7 +62,7 @@ done | awk '$1 == "insmod" && !seen[$2]++ { print $2 }' | while read -r file; do
 done
 # What the script is to be told; printf %q quotes it for the guest's shell.
 {
-    printf 'export REPO=%q VM_OUT=%q VM_KERNEL=%q VM_IMAGE=%q\n' "$repo" "$out" "$kernel" "$image"
+    printf 'export REPO=%q VM_OUT=%q VM_KERNEL=%q VM_IMAGE=%q VM_ROOT=%q\n' "$repo" "$out" "$kernel" "$image" "$root"
     [ -z "${CHAOS_SEED:-}" ] || printf 'export CHAOS_SEED=%q\n' "$CHAOS_SEED"
     printf 'set --'; printf ' %q' "$script" "$@"; printf '\n'
 } >"$initramfs/root/task"
@@ -77,7 +80,7 @@ boot() {
         qemu-system-x86_64 -M q35 -accel tcg,thread=multi -cpu max -m 2048 -smp "$cpus" \
         -display none -no-reboot -nic none -monitor none -serial "file:$out/console.log" \
         -kernel "$image/vmlinuz" -initrd "$initramfs/initrd" \
-        -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off random.trust_cpu=on" \
+        -append "console=ttyS0 quiet loglevel=4 panic=-1 mitigations=off random.trust_cpu=on$append" \
         -virtfs local,path=/,mount_tag=host,security_model=none,readonly=on,multidevs=remap \
         -virtfs "local,path=$out,mount_tag=out,security_model=none,multidevs=remap" \
         -device virtio-serial-pci -chardev "file,id=port,path=$initramfs/port" \

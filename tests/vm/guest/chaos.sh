@@ -20,8 +20,9 @@ CHAOS_TRANSFERS=300
 CHAOS_SECONDS=90       # of killing; on a machine that is too slow the last transfers go on without (and the account says so)
 CHAOS_DEADLINE=500     # ms a worker may keep a packet
 CHAOS_SLACK=1700       # ms on top of it for an emulated machine that is busy to see, kill and record
-# kB that the daemon may grow from the second to the last quarter of a run: a lane's 32 receive buffers of 70 kB become resident as bursts come.
-CHAOS_GROWTH=3072
+# kB that the daemon may grow from the second to the last quarter of a run: the 32 receive buffers of 70 kB of each of two lanes become
+# resident as bursts come, and then no more does.
+CHAOS_GROWTH=6144
 AUDIT=$VM_OUT/audit.jsonl
 
 chaos_config() {   # both helpers; what becomes of a packet in hand

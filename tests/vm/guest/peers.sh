@@ -21,6 +21,7 @@ server_start() {
     shift; shift || true
     [ $# -gt 0 ] || set -- 10.0.2.2 fd00:2::2
     server_stop
+    server_evict "$netns"
     ftp_files
     case $kind in
     pyftpdlib)
@@ -44,8 +45,14 @@ CONF
         netns_exec "$netns" vsftpd /run/vsftpd.conf >>"$VM_OUT/vsftpd.log" 2>&1 & ;;
     esac
     SERVER_PID=$!
-    wait_for 60 _listening "$netns" || { echo "server $kind does not listen" >&2; return 1; }
+    wait_for 60 _serves "$netns" || { echo "server $kind does not listen" >&2; return 1; }
 }
+# Whoever else has the port; a server that was told to end may wait for its sessions.
+server_evict() {
+    local pid
+    for pid in $(netns_exec "$1" ss -Hltnp 'sport = 21' | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do kill -KILL "$pid"; done
+}
+_serves() { kill -0 $SERVER_PID 2>/dev/null || return 2; _listening "$1"; }
 _listening() { netns_exec "$1" ss -Hltn 'sport = 21' | grep -q .; }
 
 server_stop() {
