@@ -93,7 +93,7 @@ impl<K: Kernel> Lane<K> {
         }
     }
 
-    /// The worker that tries an open circuit is verified: packets again. Whether the kernel sends them.
+    /// The worker that tries an open circuit is verified: the kernel is to send packets again.
     pub(super) fn half_close(&mut self) {
         if !self.probing {
             return;

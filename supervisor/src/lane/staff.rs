@@ -19,7 +19,7 @@ use crate::warden::News;
 impl<K: Kernel> Lane<K> {
     /// Orders a worker if one is wanted and it is time. Fails only for the lane's first, when the operator still watches.
     pub(super) fn staff(&mut self, now: Instant) -> Result<(), Ended> {
-        if !self.wants_staff() || now < self.not_before {
+        if now < self.not_before || !self.wants_staff(now) {
             return Ok(());
         }
         self.generation += 1;
@@ -33,16 +33,16 @@ impl<K: Kernel> Lane<K> {
     }
 
     /// Whether another worker is to be started: one at a time, and none while it is open why the last one ended.
-    pub(super) fn wants_staff(&self) -> bool {
+    pub(super) fn wants_staff(&self, now: Instant) -> bool {
         let open = self.mourning.iter().any(Mourned::is_undecided);
-        !open && !self.crew.is_starting() && self.crew.len() < self.wanted()
+        !open && !self.crew.is_starting() && self.crew.len() < self.wanted(now)
     }
 
-    fn wanted(&self) -> usize {
+    fn wanted(&self, now: Instant) -> usize {
         match self.state {
             LaneState::Tripped if !self.probing => 0,
             _ if !self.started || self.stopping => 1,
-            _ => 1 + usize::from(self.restart.spares().max(u8::from(self.is_worn(Instant::now())))),
+            _ => 1 + usize::from(self.restart.spares().max(u8::from(self.is_worn(now)))),
         }
     }
 

@@ -72,7 +72,7 @@ impl<K: Kernel> Lane<K> {
         let handshake = self.crew.iter().filter(|session| !session.is_verified()).map(|session| session.since + HANDSHAKE).min();
         let hold = self.is_holding(now).then(|| self.down_since + self.setup.config.restart.on_down.hold());
         let retry = self.unflushed.then(|| now + RETRY);
-        let staff = self.wants_staff().then_some(self.not_before);
+        let staff = self.wants_staff(now).then_some(self.not_before);
         let worn = self.worn_at(now);
         let times =
             [retry, self.tickets.next_deadline(), handshake, hold, staff, worn, self.restart.due(), self.mourning_until()];
