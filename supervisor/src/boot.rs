@@ -162,7 +162,7 @@ fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start the control side"))?;
     let signals = runtime.block_on(async { control::Signals::listen() }).map_err(system("listen for signals"))?;
     let watched = custody.clone();
-    runtime.spawn(async move { watched.watch().await });
+    runtime.spawn(watched.watch());
     let (over, ends) = mpsc::unbounded_channel();
     let mut lanes: Vec<Running> = Vec::new();
     let quarantine = Quarantine::new(options.quarantine_dir.clone());

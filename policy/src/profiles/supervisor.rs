@@ -68,7 +68,11 @@ pub const SUPERVISOR: Profile = Profile {
         call_if("fcntl", &[arg(1, int(F_GETFD))], "a debug build of std checks that what it closes is open").elsewhere(),
         #[expect(clippy::cast_possible_truncation, reason = "a small number")]
         call_if("ioctl", &[arg(1, FIONBIO as u32)], "control.sock does not block"),
-        call_if("clone", &[bits(0, int(CLONE_THREAD | CLONE_VM) | NEW, int(CLONE_THREAD | CLONE_VM))], "a lane's thread"),
+        call_if(
+            "clone",
+            &[bits(0, int(CLONE_THREAD | CLONE_VM) | NEW, int(CLONE_THREAD | CLONE_VM))],
+            "a thread of a lane, or one that waits for a new keeper",
+        ),
         call_if("prctl", &[arg(0, int(PR_SET_NAME))], "a thread's name"),
         call("set_robust_list", "a thread begins"),
         call("rseq", "a thread begins"),
