@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::conntrack::{self, Conntrack, SeqAdj, Update};
 use super::cthelper::{self, Helper, Policy};
+use super::cttimeout::Timeouts;
 use super::expect::{self, Expectation, Mask, Nat};
 use super::message::{Body, flag, messages};
 use super::queue::{self, Config, CtUpdate, Decision, Packet, VerdictParts};
@@ -91,6 +92,7 @@ fn read_all(bytes: &[u8]) {
 
 fn read_attrs(family: u8, res_id: u16, attrs: Attrs<'_>) {
     let _ = Helper::parse(attrs);
+    let _ = Timeouts::parse(attrs);
     let _ = Conntrack::parse(attrs);
     let _ = tuple::parse_zoned(attrs);
     if let Ok(expectation) = Expectation::parse(attrs, family) {
