@@ -6,6 +6,7 @@
 . "$REPO/tests/vm/guest/supervisor-death.sh"
 . "$REPO/tests/vm/guest/chaos.sh"
 . "$REPO/tests/vm/guest/sandbox.sh"
+. "$REPO/tests/vm/guest/tools.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -32,6 +33,7 @@ for source in "$@"; do
         extra_death
         server_start vsftpd && chaos
         hostile $HOSTILE
+        tools
     else
         source_stop
     fi

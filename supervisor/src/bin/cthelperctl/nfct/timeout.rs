@@ -71,7 +71,8 @@ fn name(parameters: &[String]) -> Result<String, String> {
 
 /// As much of a name as the kernel keeps: nfct cuts it too, instead of refusing it.
 fn cut(name: &str) -> String {
-    name.get(..name.floor_char_boundary(NAME_MAX)).unwrap_or(name).to_owned()
+    let end = (0..=NAME_MAX.min(name.len())).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
+    name.get(..end).unwrap_or(name).to_owned()
 }
 
 fn both(family: &str, protocol: &str) -> Result<(u16, u8), String> {
