@@ -90,7 +90,7 @@ fn counted(counts: &BTreeMap<String, u64>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use cthelper_proto::ctl::WorkerStatus;
-    use cthelper_proto::types::{Family, L4};
+    use cthelper_proto::types::{Family, L4s};
 
     use super::*;
 
@@ -106,7 +106,7 @@ mod tests {
         };
         HelperStatus {
             name: "ftp".to_owned(),
-            l4: L4::Tcp,
+            l4: L4s::Tcp,
             families: Family::ALL.to_vec(),
             queue: 6,
             state: LaneState::Serving,
