@@ -136,11 +136,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
 /// Gives up what is not needed from here on, and looks whether it is gone: here, and in the warden.
 fn confine_oneself(options: &Options, warden: u32) -> Result<(), Failure> {
+    let notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
     let places = confine::Places {
         runtime: Some(&options.runtime_dir),
         audit_log: options.audit.log.as_deref(),
         quarantine: options.quarantine_dir.as_deref(),
         configuration: options.source.path(),
+        notify: notify.as_deref().filter(|socket| socket.is_absolute()),
     };
     let landlock = confine::supervisor(&places).map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
     for (process, profile) in [("self".to_owned(), &SUPERVISOR), (warden.to_string(), &WARDEN)] {
@@ -162,7 +164,7 @@ fn serve(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start the control side"))?;
     let signals = runtime.block_on(async { control::Signals::listen() }).map_err(system("listen for signals"))?;
     let watched = custody.clone();
-    runtime.spawn(async move { watched.watch().await });
+    runtime.spawn(watched.watch());
     let (over, ends) = mpsc::unbounded_channel();
     let mut lanes: Vec<Running> = Vec::new();
     let quarantine = Quarantine::new(options.quarantine_dir.clone());

@@ -68,7 +68,11 @@ pub const SUPERVISOR: Profile = Profile {
         call_if("fcntl", &[arg(1, int(F_GETFD))], "a debug build of std checks that what it closes is open").elsewhere(),
         #[expect(clippy::cast_possible_truncation, reason = "a small number")]
         call_if("ioctl", &[arg(1, FIONBIO as u32)], "control.sock does not block"),
-        call_if("clone", &[bits(0, int(CLONE_THREAD | CLONE_VM) | NEW, int(CLONE_THREAD | CLONE_VM))], "a lane's thread"),
+        call_if(
+            "clone",
+            &[bits(0, int(CLONE_THREAD | CLONE_VM) | NEW, int(CLONE_THREAD | CLONE_VM))],
+            "a thread of a lane, or one that waits for a new keeper",
+        ),
         call_if("prctl", &[arg(0, int(PR_SET_NAME))], "a thread's name"),
         call("set_robust_list", "a thread begins"),
         call("rseq", "a thread begins"),
@@ -113,7 +117,8 @@ pub const SUPERVISOR: Profile = Profile {
     includes: &[],
     files: Some(&[
         Beneath { place: Place::At("/proc"), reach: Reach::List, reason: "whether workers are confined; netfilter's queues" },
-        Beneath { place: Place::At("/run/systemd"), reach: Reach::Connect, reason: "the journal; the service manager" },
+        Beneath { place: Place::At("/run/systemd"), reach: Reach::Connect, reason: "the journal; systemd" },
+        Beneath { place: Place::Named(NOTIFY), reach: Reach::Connect, reason: "another service manager" },
         Beneath { place: Place::Named(CONFIGURATION), reach: Reach::List, reason: "it is read again on reload" },
         Beneath { place: Place::Named(RUNTIME), reach: Reach::Change, reason: "control.sock and the keeper's socket" },
         Beneath { place: Place::Named(AUDIT), reach: Reach::Change, reason: "the log, also after it was rotated" },
@@ -132,3 +137,5 @@ pub(crate) const AUDIT: &str = "audit log's folder";
 pub(crate) const QUARANTINE: &str = "quarantine folder";
 /// The folder of the configuration's file.
 pub(crate) const CONFIGURATION: &str = "configuration's folder";
+/// The socket of `$NOTIFY_SOCKET`.
+pub(crate) const NOTIFY: &str = "service manager's socket";

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -202,8 +202,9 @@ impl Custody {
         self.state().lost
     }
 
-    /// Watches the keeper, for ever; starts another when it is gone, if that is possible.
-    pub async fn watch(&self) {
+    /// Watches the keeper, for ever; starts another when it is gone, if that is possible. Starting one waits for it, on a thread of its own,
+    /// so that signals and operators are answered meanwhile.
+    pub async fn watch(self: Arc<Self>) {
         loop {
             let connection = self.state().keeper.as_ref().and_then(|keeper| keeper.as_fd().try_clone_to_owned().ok());
             match connection.map(watchable) {
@@ -211,7 +212,8 @@ impl Custody {
                 Some(Err(error)) => tracing::warn!(%error, "the keeper cannot be watched"),
                 None => {}
             }
-            self.replace();
+            let custody = self.clone();
+            let _ = tokio::task::spawn_blocking(move || custody.replace()).await; // one that panicked is tried again
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -163,6 +163,8 @@ ftp: refused: foreign-address 3
             "{line}"
         );
         assert!(line.ends_with("}]}]}\n") && line.contains(r#""refused":{"foreign-address":3,"#), "{line}");
+        let both = json(&Status { helpers: vec![HelperStatus { l4: L4s::Both, ..ftp() }] }).unwrap();
+        assert!(both.contains(r#""l4":"tcp,udp","#), "{both}");
     }
 
     #[test]
