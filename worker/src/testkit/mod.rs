@@ -34,23 +34,24 @@ use crate::helper::{Framing, Helper};
 use crate::serve::Server;
 
 pub use kernel::Kernel;
-pub use nets::{Net, tcp, udp};
+pub use nets::{Net, answers_from, tcp, udp};
 
 /// Starts a conversation: IPv4, no address translation, client 10.0.1.2, server 10.0.2.2.
 pub fn talk<H: Helper + Clone + 'static>(helper: H) -> Talk {
     let manifest = helper.manifest();
     let state = State::zeroed(manifest.state_len);
-    let framing = helper.framing();
     let port = manifest.ports.first().copied().unwrap_or(4000);
-    let flow = Net::Plain4.flow(manifest.l4, port);
+    let l4 = manifest.l4s.iter().next().unwrap_or(L4::Tcp);
+    let flow = Net::Plain4.flow(l4, port);
+    let framings = [helper.framing(L4::Tcp), helper.framing(L4::Udp)];
     let fresh = move || Server::new(Box::new(helper.clone()), Settings::default());
     Talk {
         server: fresh(),
         fresh: Box::new(fresh),
         kernel: Kernel::default(),
         flow,
-        framing,
-        l4: manifest.l4,
+        framings,
+        l4,
         state,
         next: [u32::MAX - 40, 1000],
         last: None,
@@ -65,7 +66,7 @@ pub struct Talk {
     fresh: Box<dyn Fn() -> Server>,
     kernel: Kernel,
     flow: Flow,
-    framing: Framing,
+    framings: [Framing; 2],
     l4: L4,
     state: State,
     next: [u32; 2],
@@ -89,6 +90,27 @@ impl Talk {
     /// Between other addresses.
     pub fn across(mut self, net: Net) -> Self {
         self.flow = net.flow(self.l4, self.flow.orig.dport);
+        self
+    }
+
+    /// Over UDP, where the helper serves both.
+    pub fn over_udp(mut self) -> Self {
+        self.l4 = L4::Udp;
+        self.flow.orig.proto = L4::Udp.number();
+        self.flow.reply.proto = L4::Udp.number();
+        self
+    }
+
+    /// The client speaks to another address, such as a group: nobody answers from there, and nothing is translated.
+    pub fn to(mut self, addr: &str) -> Self {
+        self.flow.orig.dst = addr.parse().unwrap();
+        self.flow.reply = self.flow.orig.inverse();
+        self
+    }
+
+    /// The client speaks from another port.
+    pub fn from_port(mut self, port: u16) -> Self {
+        (self.flow.orig.sport, self.flow.reply.dport) = (port, port);
         self
     }
 
@@ -270,7 +292,8 @@ impl Talk {
 
     /// How the helper's messages are framed.
     pub fn framing(&self) -> Framing {
-        self.framing
+        let [tcp, udp] = self.framings;
+        if self.l4 == L4::Tcp { tcp } else { udp }
     }
 
     /// How the kernel answered refusals by rule, if it did.
