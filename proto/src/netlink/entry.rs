@@ -213,7 +213,8 @@ impl<'a> Entry<'a> {
 
     /// Whether its source, its destination or either is translated, by the status where that was told, else by the tuples.
     pub fn is_translated(&self) -> bool {
-        self.has_status(conntrack::status::NAT) || self.status.is_none() && self.reply.is_some_and(|reply| reply.inverse() != self.orig)
+        self.has_status(conntrack::status::NAT)
+            || self.status.is_none() && self.reply.is_some_and(|reply| reply.inverse() != self.orig)
     }
 
     /// Its zone in one direction, 0 by default.

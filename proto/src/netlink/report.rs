@@ -106,6 +106,8 @@ pub struct Kinds(u8);
 impl Kinds {
     /// Every kind.
     pub const ALL: Self = Self(31);
+    /// Those of connections.
+    pub const FLOWS: Self = Self(7);
 
     /// Whether it is one of them.
     pub fn has(self, kind: Kind) -> bool {
@@ -115,6 +117,11 @@ impl Kinds {
     /// Whether there is none.
     pub fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Whether all are of connections.
+    pub fn is_flows(self) -> bool {
+        self.0 & !Self::FLOWS.0 == 0
     }
 
     /// Those of either set.

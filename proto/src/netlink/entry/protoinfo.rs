@@ -17,9 +17,8 @@ const SCTP_VTAG_ORIG: u16 = 2;
 const SCTP_VTAG_REPLY: u16 = 3;
 
 /// `enum tcp_conntrack`, by number.
-pub(super) const TCP_STATES: [&str; 10] = [
-    "NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2",
-];
+pub(super) const TCP_STATES: [&str; 10] =
+    ["NONE", "SYN_SENT", "SYN_RECV", "ESTABLISHED", "FIN_WAIT", "CLOSE_WAIT", "LAST_ACK", "TIME_WAIT", "CLOSE", "SYN_SENT2"];
 /// `enum sctp_conntrack`, by number.
 pub(super) const SCTP_STATES: [&str; 10] = [
     "NONE",

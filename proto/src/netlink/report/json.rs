@@ -116,7 +116,9 @@ impl Serialize for Side {
         let numbers = match Shape::of(*proto) {
             Shape::Ports => [Some(("sport", *sport)), Some(("dport", *dport)), None],
             Shape::Keys => [Some(("srckey", *sport)), Some(("dstkey", *dport)), None],
-            Shape::Icmp | Shape::Icmpv6 => [Some(("type", icmp_type.into())), Some(("code", icmp_code.into())), Some(("id", *sport))],
+            Shape::Icmp | Shape::Icmpv6 => {
+                [Some(("type", icmp_type.into())), Some(("code", icmp_code.into())), Some(("id", *sport))]
+            }
             Shape::Bare => [None; 3],
         };
         for (key, number) in numbers.into_iter().flatten() {
