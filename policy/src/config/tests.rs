@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cthelper_proto::manifest::{Class, Manifest, Scope};
-use cthelper_proto::types::{Family, L4};
+use cthelper_proto::types::{Family, L4s};
 use proptest::prelude::*;
 
 use super::*;
@@ -99,6 +99,10 @@ fn the_packaged_examples_commented_keys_are_good_too() {
     assert_eq!(config.daemon, Daemon { uids: config.daemon.uids.clone(), ..Daemon::default() });
     // A worker of one's own apart, what is uncommented says what FTP says of itself.
     assert_eq!(ftp.adapt(manifest()), Ok(manifest()));
+    let QueueConfig { filter, readers, .. } = config.queues[&1].clone();
+    assert!(!filter.is_empty() && readers.users.len() == 1 && readers.groups.len() == 1);
+    assert_eq!(config.queues[&1], QueueConfig { filter, readers, ..QueueConfig::new(1) }, "the others are the defaults");
+    assert_eq!(config.queues[&2].select, Some(Select::Label(2)));
 }
 
 #[test]
@@ -182,7 +186,7 @@ fn helper_named_on_the_command_line_must_have_a_possible_name() {
 fn manifest() -> Manifest {
     Manifest {
         name: "ftp".into(),
-        l4: L4::Tcp,
+        l4s: L4s::Tcp,
         families: Family::ALL.to_vec().into(),
         classes: vec![Class::new("ftp", Scope::BothEnds, 1, 300)].into(),
         state_len: 24,
