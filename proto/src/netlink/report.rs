@@ -27,7 +27,6 @@ pub struct Report<'a> {
 
 /// What a report is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "most are connections, and none is kept")]
 pub enum Subject<'a> {
     /// A connection.
     Flow(Entry<'a>),

@@ -325,12 +325,12 @@ fn proto(text: &str) -> Result<u8, String> {
 
 fn state(text: &str) -> Result<&'static str, String> {
     let upper = text.to_ascii_uppercase();
-    ProtoInfo::state_names().find(|name| *name == upper).ok_or_else(|| match Kind::from_name(text) {
-        Some(kind) => format!("`{kind}` is an event; did you mean `event {kind}`?"),
-        None => {
-            let known: Vec<String> = ProtoInfo::state_names().map(str::to_lowercase).collect();
-            unknown("state", text, &known.iter().map(String::as_str).collect::<Vec<_>>())
+    ProtoInfo::state_names().find(|name| *name == upper).ok_or_else(|| {
+        if let Some(kind) = Kind::from_name(text) {
+            return format!("`{kind}` is an event; did you mean `event {kind}`?");
         }
+        let known: Vec<String> = ProtoInfo::state_names().map(str::to_lowercase).collect();
+        unknown("state", text, &known.iter().map(String::as_str).collect::<Vec<_>>())
     })
 }
 

@@ -7,8 +7,8 @@ use super::{Expr, Mark, Net, Span, Test};
 
 pub(super) fn expr(f: &mut Formatter<'_>, expr: &Expr) -> fmt::Result {
     match expr {
-        Expr::Or(parts) => joined(f, parts, " or ", |f, part| self::expr(f, part)),
-        Expr::And(parts) => joined(f, parts, " and ", |f, part| tight(f, part)),
+        Expr::Or(parts) => joined(f, parts, " or ", self::expr),
+        Expr::And(parts) => joined(f, parts, " and ", tight),
         Expr::Not(part) => {
             f.write_str("not ")?;
             tight(f, part)

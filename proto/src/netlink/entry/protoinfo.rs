@@ -80,7 +80,7 @@ impl ProtoInfo {
         name(*state, names)
     }
 
-    /// The state as libnetfilter_conntrack prints it: DCCP's by SCTP's names.
+    /// The state as `libnetfilter_conntrack` prints it: DCCP's by SCTP's names.
     pub(in crate::netlink) fn printed_state(&self) -> Option<&'static str> {
         match self {
             Self::Dccp { state, .. } => name(*state, &SCTP_STATES),

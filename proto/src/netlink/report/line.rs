@@ -1,4 +1,4 @@
-//! The line of an event, byte for byte as conntrack(8) of conntrack-tools with libnetfilter_conntrack 1.0.9 prints it.
+//! The line of an event, byte for byte as conntrack(8) of conntrack-tools with `libnetfilter_conntrack` 1.0.9 prints it.
 //!
 //! `[tag] proto number timeout state src= dst= <ports> [UNREPLIED] src= dst= <ports> [ASSURED] mark= secctx= zone= delta-time= helper=`
 //!
@@ -122,7 +122,7 @@ fn counters(out: &mut impl Write, counters: Option<Counters>) -> fmt::Result {
     counters.map_or(Ok(()), |Counters { packets, bytes }| write!(out, "packets={packets} bytes={bytes} "))
 }
 
-/// As libnetfilter_conntrack names them.
+/// As `libnetfilter_conntrack` names them.
 pub(super) fn protocol(proto: u8) -> &'static str {
     match proto {
         1 => "icmp",
