@@ -7,6 +7,7 @@ TOOLS=$REPO/tests/vm/guest/tools
 tools() {
     good=0 total=0
     tools_nfct
+    tools_import
     summary ours-tools
 }
 
@@ -43,6 +44,25 @@ _nfct_all() {
     ip netns exec client nfct default-set timeout inet tcp established 432000
     ip netns exec client nfct default-set timeout inet udp unreplied 30 replied 120
     /usr/sbin/nfct helper flush
+}
+
+# conntrackd takes the files that `import` takes and refuses those that it refuses; where it says what a policy is, that was imported.
+tools_import() {
+    local file name theirs ours policy
+    for file in "$TOOLS"/conntrackd/*.conf; do
+        name=$(basename $file .conf)
+        { cat $file; printf 'General { HashSize 512\nHashLimit 1024\nSyslog no\nLogFile off\nLockFile /run/c.lock\nUNIX { Path /run/c.ctl } }\n'; } >/run/c.conf
+        timeout 2 ip netns exec client conntrackd -C /run/c.conf >/run/c.said 2>&1
+        theirs=refused; grep -q 'configuring helper' /run/c.said && theirs=accepted
+        "$BIN/cthelperctl" import $file >/run/c.toml 2>/run/c.remarks
+        case $? in 0) ours=accepted ;; 78) ours=refused ;; *) ours="status $?" ;; esac
+        [ $ours != accepted ] || "$BIN/cthelperd" check --config /run/c.toml || ours='not a configuration'
+        policy=$(sed -n 's/.*expect_timeout=\([1-9][0-9]*\) expect_max=\([0-9]*\)/expect_max = \2\nexpect_timeout = "\1s"/p' /run/c.said | head -n 2)
+        if grep -q expect_timeout /run/c.toml && ! grep -zqF "$policy" /run/c.toml; then ours='another policy'; fi
+        if [ ${name%%-*} = $theirs ] && [ "$ours" = $theirs ]; then result ours-tools import-$name ''
+        else result ours-tools import-$name "conntrackd: $theirs, import: $ours"; fi
+    done
+    "$BIN/cthelperctl" nfct flush helper
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then

@@ -28,6 +28,7 @@ mod disarm;
 mod doctor;
 mod exit;
 mod expect;
+mod import;
 mod nfct;
 mod policy;
 mod queues;
@@ -99,6 +100,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         }
         Command::Rules(dialect) => out.write_all(rules::text(dialect)?.as_bytes())?,
         Command::Expect(show) => expect::run(*show, &mut out)?,
+        Command::Import { file } => import::run(file, &mut out, &mut io::stderr())?,
         Command::Policy { role } => out.write_all(policy::text(role.as_deref())?.as_bytes())?,
         Command::Nfct { words } => {
             drop(out);

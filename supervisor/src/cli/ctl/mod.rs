@@ -63,6 +63,11 @@ pub enum Command {
     /// Show expected connections
     #[command(subcommand)]
     Expect(expect::Show),
+    /// The helpers of a conntrackd.conf as a configuration of cthelperd; what will differ is said on stderr
+    Import {
+        /// The file of conntrackd
+        file: PathBuf,
+    },
     /// Print what a role may do, and why
     Policy {
         /// The role; all of them without it
