@@ -3,7 +3,9 @@
 //! A file that says `[helper.ftp]` is complete. A key we do not know is an error: a misspelt `loose` must not be a silent default.
 
 mod error;
+mod events;
 mod helper;
+mod literal;
 pub mod reload;
 mod restart;
 mod values;
@@ -14,6 +16,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use error::ConfigError;
+pub use events::{Access, QueueConfig, Readers, Room, Select, UnknownReader, WhenFull, Who};
 pub use helper::{ClassConfig, HelperConfig, MismatchedManifest};
 use values::HelperName;
 pub use values::Uids;
@@ -25,6 +28,8 @@ pub struct Config {
     pub daemon: Daemon,
     /// `[helper.NAME]`, by name; at least one.
     pub helpers: BTreeMap<String, HelperConfig>,
+    /// `[events.queue.N]`, by number.
+    pub queues: BTreeMap<u16, QueueConfig>,
 }
 
 /// `[daemon]`: what concerns all helpers.
@@ -74,6 +79,7 @@ impl Default for DaemonTable {
 struct File {
     daemon: DaemonTable,
     helper: BTreeMap<HelperName, helper::Table>,
+    events: events::Events,
 }
 
 impl Config {
@@ -100,8 +106,9 @@ impl Config {
             return Err(ConfigError::at(file_name, text, uids.span(), reason));
         }
         let helpers = file.helper.into_iter().map(|(name, table)| (name.0.clone(), table.into_config(name.0))).collect();
+        let queues = file.events.into_queues(text).map_err(|(span, reason)| ConfigError::at(file_name, text, span, reason))?;
         let DaemonTable { user, group, uids } = file.daemon;
-        Ok(Self { daemon: Daemon { user, group, uids: uids.map(Spanned::into_inner) }, helpers })
+        Ok(Self { daemon: Daemon { user, group, uids: uids.map(Spanned::into_inner) }, helpers, queues })
     }
 
     /// The uid for this helper's workers, if `[daemon] uids` gives them one: the first for the first name of the configuration in the
@@ -123,7 +130,7 @@ impl Config {
             let name = HelperName::try_from(name.into()).map_err(|reason| ConfigError::somewhere("--helper", reason))?;
             Ok((name.0.clone(), HelperConfig::new(name.0)))
         });
-        Ok(Self { daemon: Daemon::default(), helpers: helpers.collect::<Result<_, _>>()? })
+        Ok(Self { daemon: Daemon::default(), helpers: helpers.collect::<Result<_, _>>()?, queues: BTreeMap::new() })
     }
 }
 
