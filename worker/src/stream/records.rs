@@ -167,13 +167,11 @@ impl RecordSync {
         if let Some(at) = self.starts.iter().flatten().filter_map(|start| within(*start)).min() {
             return Some((at, Unfinished::default()));
         }
-        match &self.tail {
-            Some((end, unfinished)) => within(*end).map(|at| (at, unfinished.clone())),
-            None => {
-                let unknown = mid_record || self.order.has_begun() || self.order.is_behind_withheld(seq);
-                (!unknown).then(|| (0, Unfinished::default()))
-            }
+        if let Some((end, unfinished)) = &self.tail {
+            return within(*end).map(|at| (at, unfinished.clone()));
         }
+        let unknown = mid_record || self.order.has_begun() || self.order.is_behind_withheld(seq);
+        (!unknown).then(|| (0, Unfinished::default()))
     }
 
     /// Remembers a segment of `len` bytes from `seq` that was read up to `rest`.
