@@ -2,10 +2,11 @@
 //! and never looks inside it, and it does not link the crate that does.
 //!
 //! [`boot`] brings it up with a [`configuration`] · [`lane`] carries packets · [`kernel`] is what a lane needs of the kernel · [`spawn`] and [`warden`] make workers ·
-//! [`control`] answers the operator · [`keeper`] outlives it · [`audit`] and [`quarantine`] keep evidence · [`replay`] runs all this on a capture.
+//! [`control`] answers the operator · [`keeper`] outlives it · [`broker`] answers everybody else · [`audit`] and [`quarantine`] keep evidence · [`replay`] runs all this on a capture.
 
 pub mod audit;
 pub mod boot;
+pub mod broker;
 pub mod configuration;
 pub mod control;
 pub mod evidence;

@@ -4,6 +4,7 @@
 
 mod error;
 mod helper;
+mod metrics;
 pub mod reload;
 mod restart;
 mod values;
@@ -15,6 +16,7 @@ use toml::Spanned;
 
 pub use error::ConfigError;
 pub use helper::{ClassConfig, HelperConfig, MismatchedManifest};
+pub use metrics::Metrics;
 use values::HelperName;
 pub use values::Uids;
 
@@ -23,6 +25,8 @@ pub use values::Uids;
 pub struct Config {
     /// `[daemon]`.
     pub daemon: Daemon,
+    /// `[metrics]`.
+    pub metrics: Metrics,
     /// `[helper.NAME]`, by name; at least one.
     pub helpers: BTreeMap<String, HelperConfig>,
 }
@@ -73,6 +77,7 @@ impl Default for DaemonTable {
 #[serde(deny_unknown_fields, default)]
 struct File {
     daemon: DaemonTable,
+    metrics: metrics::Table,
     helper: BTreeMap<HelperName, helper::Table>,
 }
 
@@ -101,7 +106,7 @@ impl Config {
         }
         let helpers = file.helper.into_iter().map(|(name, table)| (name.0.clone(), table.into_config(name.0))).collect();
         let DaemonTable { user, group, uids } = file.daemon;
-        Ok(Self { daemon: Daemon { user, group, uids: uids.map(Spanned::into_inner) }, helpers })
+        Ok(Self { daemon: Daemon { user, group, uids: uids.map(Spanned::into_inner) }, metrics: file.metrics.into(), helpers })
     }
 
     /// The uid for this helper's workers, if `[daemon] uids` gives them one: the first for the first name of the configuration in the
@@ -109,6 +114,11 @@ impl Config {
     pub fn uid_of(&self, helper: &str) -> Option<u32> {
         let place = self.helpers.keys().position(|name| name == helper)?;
         self.daemon.uids.as_ref()?.nth(place)
+    }
+
+    /// The uid for the broker, if `[daemon] uids` has one left: the first behind the helpers'.
+    pub fn brokers_uid(&self) -> Option<u32> {
+        self.daemon.uids.as_ref()?.nth(self.helpers.len())
     }
 
     /// The built-in defaults for helpers named on the command line.
@@ -123,7 +133,7 @@ impl Config {
             let name = HelperName::try_from(name.into()).map_err(|reason| ConfigError::somewhere("--helper", reason))?;
             Ok((name.0.clone(), HelperConfig::new(name.0)))
         });
-        Ok(Self { daemon: Daemon::default(), helpers: helpers.collect::<Result<_, _>>()? })
+        Ok(Self { helpers: helpers.collect::<Result<_, _>>()?, ..Self::default() })
     }
 }
 

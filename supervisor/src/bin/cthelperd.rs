@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use cthelper_policy::config::Config;
 use cthelper_supervisor::audit::{Places, journal};
 use cthelper_supervisor::boot::{self, Failure};
+use cthelper_supervisor::broker::run::run_if_broker;
 use cthelper_supervisor::configuration::Source;
 use cthelper_supervisor::keeper::run::run_if_keeper;
 use cthelper_supervisor::replay;
@@ -90,7 +91,7 @@ struct Replay {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = launcher::run_if_launcher().or_else(warden::run::run_if_warden).or_else(run_if_keeper) {
+    if let Some(code) = launcher::run_if_launcher().or_else(warden::run::run_if_warden).or_else(run_if_keeper).or_else(run_if_broker) {
         return code.into();
     }
     let cli = match Cli::try_parse() {

@@ -129,13 +129,13 @@ HELPER  L4   FAMILIES    QUEUE  STATE    PACKETS  EXPECTED  REFUSED  RESTARTS  W
 ftp     tcp  inet,inet6  6      serving  1204     31        3        1         pid 412  enforced (ABI 2)
 ftp: refused: foreign-address 3
 ";
-        assert_eq!(table(&Status { helpers: vec![ftp()] }), expected);
+        assert_eq!(table(&Status { helpers: vec![ftp()], ..Status::default() }), expected);
     }
 
     #[test]
     fn a_tripped_helper_says_what_to_do() {
         let tripped = HelperStatus { state: LaneState::Tripped, workers: Vec::new(), refused: BTreeMap::new(), ..ftp() };
-        let out = table(&Status { helpers: vec![tripped] });
+        let out = table(&Status { helpers: vec![tripped], ..Status::default() });
         assert!(
             out.contains("tripped") && out.contains("none") && out.contains("`cthelperctl restart ftp` tries again"),
             "{out}"
@@ -145,19 +145,19 @@ ftp: refused: foreign-address 3
     #[test]
     fn a_helper_between_workers_says_what_becomes_of_its_packets() {
         let between = HelperStatus { state: LaneState::Restarting, workers: Vec::new(), refused: BTreeMap::new(), ..ftp() };
-        let out = table(&Status { helpers: vec![between] });
+        let out = table(&Status { helpers: vec![between], ..Status::default() });
         assert!(out.ends_with("\nftp: no worker yet; packets wait up to 1.5 s, then pass\n"), "{out}");
     }
 
     #[test]
     fn names_from_others_are_escaped_in_the_table() {
         let odd = HelperStatus { name: "x\x1b[1m".to_owned(), ..ftp() };
-        assert!(table(&Status { helpers: vec![odd] }).contains("x\\u{1b}[1m"));
+        assert!(table(&Status { helpers: vec![odd], ..Status::default() }).contains("x\\u{1b}[1m"));
     }
 
     #[test]
     fn json_keeps_the_contracts_names() {
-        let line = json(&Status { helpers: vec![ftp()] }).unwrap();
+        let line = json(&Status { helpers: vec![ftp()], ..Status::default() }).unwrap();
         assert!(
             line.starts_with(r#"{"helpers":[{"name":"ftp","l4":"tcp","families":["inet","inet6"],"queue":6,"state":"serving","#),
             "{line}"
