@@ -149,11 +149,13 @@ pub fn run(options: &Options) -> Result<(), Failure> {
 
 /// Gives up what is not needed from here on, and looks whether it is gone: here, and in the warden.
 fn confine_oneself(options: &Options, warden: u32) -> Result<(), Failure> {
+    let notify = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from);
     let places = confine::Places {
         runtime: Some(&options.runtime_dir),
         audit_log: options.audit.log.as_deref(),
         quarantine: options.quarantine_dir.as_deref(),
         configuration: options.source.path(),
+        notify: notify.as_deref().filter(|socket| socket.is_absolute()),
     };
     let landlock = confine::supervisor(&places).map_err(|error| Failure::Permission(format!("give up privileges: {error}")))?;
     for (process, profile) in [("self".to_owned(), &SUPERVISOR), (warden.to_string(), &WARDEN)] {

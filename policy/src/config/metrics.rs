@@ -33,8 +33,9 @@ impl TryFrom<String> for Loopback {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let address: SocketAddr =
-            text.parse().map_err(|_| format!("listen {text:?}: an address and a port, such as \"127.0.0.1:9811\" or \"[::1]:9811\""))?;
+        let address: SocketAddr = text
+            .parse()
+            .map_err(|_| format!("listen {text:?}: an address and a port, such as \"127.0.0.1:9811\" or \"[::1]:9811\""))?;
         if !address.ip().is_loopback() {
             return Err(format!("listen {text:?}: only the loopback, 127.0.0.1 or [::1]; a proxy on this host can serve others"));
         }
@@ -54,7 +55,8 @@ mod tests {
         let table = |text: &str| toml::from_str::<Table>(&format!("listen = \"{text}\"")).map(Metrics::from);
         assert_eq!(table("127.0.0.1:9811").unwrap().listen.unwrap().port(), 9811);
         assert!(table("[::1]:9811").unwrap().listen.unwrap().is_ipv6());
-        for (wrong, why) in [("0.0.0.0:9811", "only the loopback"), ("127.0.0.1:0", "port 0"), ("9811", "an address and a port")] {
+        for (wrong, why) in [("0.0.0.0:9811", "only the loopback"), ("127.0.0.1:0", "port 0"), ("9811", "an address and a port")]
+        {
             let error = table(wrong).unwrap_err().to_string();
             assert!(error.contains(why), "{error}");
         }

@@ -10,7 +10,7 @@ use nix::sys::prctl;
 use super::launch::own_mounts;
 use super::{ConfineError, While, filter, ruleset};
 use crate::profile::Profile;
-use crate::profiles::{AUDIT, CONFIGURATION, LAUNCHERS, QUARANTINE, RUNTIME, SUPERVISOR, WARDEN, WORKERS_FOLDERS};
+use crate::profiles::{AUDIT, CONFIGURATION, LAUNCHERS, NOTIFY, QUARANTINE, RUNTIME, SUPERVISOR, WARDEN, WORKERS_FOLDERS};
 
 /// Paths of the supervisor's profile that the operator names; one that is not there when the supervisor confines itself stays closed to it.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +23,8 @@ pub struct Places<'a> {
     pub quarantine: Option<&'a Path>,
     /// The configuration's file.
     pub configuration: Option<&'a Path>,
+    /// The socket on which a service manager is told how we are.
+    pub notify: Option<&'a Path>,
 }
 
 impl<'a> Places<'a> {
@@ -30,7 +32,13 @@ impl<'a> Places<'a> {
         // A device or a pipe is itself the place; a file may be replaced by another of its name.
         let log = self.audit_log.and_then(|log| if log.exists() && !log.is_file() { Some(log) } else { log.parent() });
         let configuration = self.configuration.and_then(Path::parent);
-        let places = [(RUNTIME, self.runtime), (AUDIT, log), (QUARANTINE, self.quarantine), (CONFIGURATION, configuration)];
+        let places = [
+            (RUNTIME, self.runtime),
+            (AUDIT, log),
+            (QUARANTINE, self.quarantine),
+            (CONFIGURATION, configuration),
+            (NOTIFY, self.notify),
+        ];
         places.into_iter().filter_map(|(name, path)| Some((name, path?))).collect()
     }
 }

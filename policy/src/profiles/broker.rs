@@ -4,7 +4,8 @@
 //! capabilities, and it has none. It has calls for memory, which a worker has not: what waits for its subscribers comes and goes.
 
 use libc::{
-    F_GETFD, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, SO_PEERCRED, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET, STDERR_FILENO,
+    F_GETFD, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, PROT_EXEC, SO_PEERCRED, SOCK_CLOEXEC, SOCK_NONBLOCK, SOL_SOCKET,
+    STDERR_FILENO,
 };
 use nix::sys::resource::Resource;
 

@@ -12,7 +12,7 @@ pub use keeper::{KEEPER, KEEPER_PEERS, KEEPER_SOCKETS};
 pub use launcher::LAUNCHER;
 pub(crate) use launcher::WORKERS_BINARY;
 pub use supervisor::SUPERVISOR;
-pub(crate) use supervisor::{AUDIT, CONFIGURATION, QUARANTINE, RUNTIME};
+pub(crate) use supervisor::{AUDIT, CONFIGURATION, NOTIFY, QUARANTINE, RUNTIME};
 pub use warden::WARDEN;
 pub(crate) use warden::{LAUNCHERS, WORKERS_FOLDERS};
 pub use worker::WORKER;

@@ -117,7 +117,8 @@ pub const SUPERVISOR: Profile = Profile {
     includes: &[],
     files: Some(&[
         Beneath { place: Place::At("/proc"), reach: Reach::List, reason: "whether workers are confined; netfilter's queues" },
-        Beneath { place: Place::At("/run/systemd"), reach: Reach::Connect, reason: "the journal; the service manager" },
+        Beneath { place: Place::At("/run/systemd"), reach: Reach::Connect, reason: "the journal; systemd" },
+        Beneath { place: Place::Named(NOTIFY), reach: Reach::Connect, reason: "another service manager" },
         Beneath { place: Place::Named(CONFIGURATION), reach: Reach::List, reason: "it is read again on reload" },
         Beneath { place: Place::Named(RUNTIME), reach: Reach::Change, reason: "control.sock and the keeper's socket" },
         Beneath { place: Place::Named(AUDIT), reach: Reach::Change, reason: "the log, also after it was rotated" },
@@ -136,3 +137,5 @@ pub(crate) const AUDIT: &str = "audit log's folder";
 pub(crate) const QUARANTINE: &str = "quarantine folder";
 /// The folder of the configuration's file.
 pub(crate) const CONFIGURATION: &str = "configuration's folder";
+/// The socket of `$NOTIFY_SOCKET`.
+pub(crate) const NOTIFY: &str = "service manager's socket";

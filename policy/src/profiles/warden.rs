@@ -89,7 +89,11 @@ pub const WARDEN: Profile = Profile {
         library("/etc/ld.so.cache", "where libraries lie"),
         library("/etc/ld.so.preload", "a library the host's operator puts into every process"),
         Beneath { place: Place::At("/proc"), reach: Reach::List, reason: "a launcher's own descriptors and mounts" },
-        Beneath { place: Place::At("/dev/null"), reach: Reach::Change, reason: "a keeper outlives whoever reads its words; a broker has no output" },
+        Beneath {
+            place: Place::At("/dev/null"),
+            reach: Reach::Change,
+            reason: "a keeper outlives whoever reads its words; a broker has no output",
+        },
         Beneath { place: Place::Named(LAUNCHERS), reach: Reach::Execute, reason: "this very program, in another role" },
         Beneath { place: Place::Named(WORKERS_FOLDERS), reach: Reach::Execute, reason: "also after an upgrade" },
     ]),

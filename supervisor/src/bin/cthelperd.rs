@@ -5,11 +5,12 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
 use cthelper_policy::config::Config;
-use cthelper_supervisor::audit::{Places, journal};
+use cthelper_supervisor::audit::Places;
 use cthelper_supervisor::boot::{self, Failure};
 use cthelper_supervisor::broker::run::run_if_broker;
+use cthelper_supervisor::cli::daemon::{Cli, Command, Replay, Run};
 use cthelper_supervisor::configuration::Source;
 use cthelper_supervisor::keeper::run::run_if_keeper;
 use cthelper_supervisor::replay;
@@ -28,70 +29,10 @@ mod exit {
     pub(crate) const CONFIG: u8 = 78;
 }
 
-/// Connection tracking helpers in user space: without root, confined, restarted when they crash.
-#[derive(Parser)]
-#[command(version, about, propagate_version = true, arg_required_else_help = true)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Serve helpers in the foreground until SIGTERM.
-    Run(Run),
-    /// Check a configuration and exit: 0, or 78 with the place and the reason.
-    Check(ConfigFile),
-    /// Run the same workers, confinement and policy on captures; needs neither root nor a kernel module. Exit status 70: a worker ended.
-    Replay(Replay),
-}
-
-#[derive(Args)]
-struct ConfigFile {
-    /// Configuration file.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct Run {
-    #[command(flatten)]
-    config: ConfigFile,
-    /// Serve this helper (of the configuration, or with built-in defaults); may be repeated.
-    #[arg(long = "helper", value_name = "NAME")]
-    helpers: Vec<String>,
-    /// Folder of control.sock.
-    #[arg(long, value_name = "DIR", default_value = "/run/cthelperd")]
-    runtime_dir: PathBuf,
-    /// Append audit events to this file, one JSON object per line.
-    #[arg(long, value_name = "FILE")]
-    audit_log: Option<PathBuf>,
-    /// Send audit events to the journal at this socket, too; `none` = do not.
-    #[arg(long, value_name = "SOCKET", default_value = journal::SOCKET)]
-    journal: PathBuf,
-    /// Keep packets that workers died on in this folder.
-    #[arg(long, value_name = "DIR")]
-    quarantine_dir: Option<PathBuf>,
-}
-
-#[derive(Args)]
-struct Replay {
-    /// pcap or pcapng files.
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// Only this helper; may be repeated. Without it: the one that a packet of the quarantine names, else ftp.
-    #[arg(long = "helper", value_name = "NAME")]
-    helpers: Vec<String>,
-    /// Configuration file: settings and workers of helpers that are not shipped. None is read unless it is named.
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// One JSON object per line.
-    #[arg(long)]
-    json: bool,
-}
-
 fn main() -> ExitCode {
-    if let Some(code) = launcher::run_if_launcher().or_else(warden::run::run_if_warden).or_else(run_if_keeper).or_else(run_if_broker) {
+    if let Some(code) =
+        launcher::run_if_launcher().or_else(warden::run::run_if_warden).or_else(run_if_keeper).or_else(run_if_broker)
+    {
         return code.into();
     }
     let cli = match Cli::try_parse() {

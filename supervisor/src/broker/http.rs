@@ -40,7 +40,8 @@ pub(super) fn answer(status: &str, body: &str) -> Vec<u8> {
     let kind = if status.starts_with("200") { TYPE } else { "text/plain; charset=utf-8" };
     let allow = if status.starts_with("405") { "Allow: GET\r\n" } else { "" };
     let length = body.len();
-    format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{allow}Connection: close\r\n\r\n{body}").into_bytes()
+    format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n{allow}Connection: close\r\n\r\n{body}")
+        .into_bytes()
 }
 
 #[cfg(test)]
@@ -71,7 +72,10 @@ mod tests {
     #[test]
     fn an_answer_says_how_long_it_is() {
         let text = String::from_utf8(answer("405 Method Not Allowed", "no\n")).unwrap();
-        assert!(text.starts_with("HTTP/1.1 405 Method Not Allowed\r\n") && text.contains("\r\nContent-Length: 3\r\nAllow: GET\r\n"), "{text}");
+        assert!(
+            text.starts_with("HTTP/1.1 405 Method Not Allowed\r\n") && text.contains("\r\nContent-Length: 3\r\nAllow: GET\r\n"),
+            "{text}"
+        );
         assert!(text.ends_with("\r\n\r\nno\n"), "{text}");
     }
 

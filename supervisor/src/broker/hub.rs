@@ -140,7 +140,8 @@ impl<'a> Hub<'a> {
             let listener = if door == EVENTS { &self.sockets.events } else { &self.sockets.metrics };
             let Some(listener) = listener else { return };
             let Ok(connection) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) else { return };
-            let uid = (door == EVENTS).then(|| getsockopt(&connection, sockopt::PeerCredentials).map_or(u32::MAX, |peer| peer.uid()));
+            let uid =
+                (door == EVENTS).then(|| getsockopt(&connection, sockopt::PeerCredentials).map_or(u32::MAX, |peer| peer.uid()));
             let door = uid.map_or(Door::Port, |uid| Door::Socket { uid });
             let mut client = Client::new(connection, door, now);
             if !self.has_place_for(door) {
@@ -256,8 +257,12 @@ impl<'a> Hub<'a> {
         if self.told != Some(figures) && self.tell(&FromBroker::Figures(figures)) {
             self.told = Some(figures);
         }
-        let late: Vec<(u64, Phase)> =
-            self.clients.iter().filter(|(_, client)| client.deadline() <= now).map(|(number, client)| (*number, client.phase)).collect();
+        let late: Vec<(u64, Phase)> = self
+            .clients
+            .iter()
+            .filter(|(_, client)| client.deadline() <= now)
+            .map(|(number, client)| (*number, client.phase))
+            .collect();
         for (number, phase) in late {
             self.time_is_over(number, phase, now);
         }

@@ -2,19 +2,21 @@
 //!
 //! Runs on the control side. Nothing here is believed, and nothing waits for a broker but its start, for a bounded time.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use cthelper_policy::limits::{Bucket, Rate};
 use cthelper_policy::restart::Backoff;
 use cthelper_policy::verify::{Expected, network_is_empty, verify};
 use cthelper_proto::ctl::{BrokerState, BrokerStatus};
 use cthelper_proto::events::Event;
 use cthelper_proto::ipc::{Enforcement, Namespace};
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
 
 use super::board::Board;
@@ -34,6 +36,8 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const SERIES: Duration = Duration::from_secs(60);
 /// Least time between two answers to `StatusPlease`; each costs every lane a turn.
 const STATUS: Duration = Duration::from_millis(100);
+/// What a broker may say: messages, and lines of its log. An honest one says two things a second.
+const SPEECH: Rate = Rate { burst: 256, per_second: 64 };
 /// How long the warden may take to tell of an end after the link has hung up.
 const END: Duration = Duration::from_secs(2);
 /// Bytes of a broker's words that are kept.
@@ -60,14 +64,16 @@ pub struct Office {
     ordered: u64,
     restarts: u64,
     answered: Option<Instant>,
+    /// What a broker may still say.
+    hearing: Bucket,
 }
 
 /// One broker.
 struct Broker {
     pid: u32,
-    link: AsyncFd<OwnedFd>,
-    log: AsyncFd<File>,
-    news: AsyncFd<OwnedFd>,
+    link: UnixStream,
+    log: Receiver,
+    news: UnixStream,
     words: Vec<u8>,
 }
 
@@ -75,7 +81,8 @@ impl Office {
     /// Brokers are ordered at `post`, as `identity`.
     pub fn new(post: Post, identity: Identity, equipment: Equipment, link: Link, board: Board, audit: Audit) -> Self {
         let (began, ordered, restarts, answered) = (Instant::now(), 0, 0, None);
-        Self { post, identity, equipment, link, board, audit, began, ordered, restarts, answered }
+        let hearing = Bucket::full(SPEECH, began);
+        Self { post, identity, equipment, link, board, audit, began, ordered, restarts, answered, hearing }
     }
 
     /// For ever.
@@ -91,7 +98,9 @@ impl Office {
                 Err((pid, reason)) => (pid, reason),
             };
             self.link.set(None);
-            self.board.change(|status| *status = BrokerStatus { state: BrokerState::Restarting, restarts: self.restarts + 1, ..BrokerStatus::default() });
+            self.board.change(|status| {
+                *status = BrokerStatus { state: BrokerState::Restarting, restarts: self.restarts + 1, ..BrokerStatus::default() }
+            });
             series = if born.elapsed() > SERIES { 1 } else { series.saturating_add(1) };
             self.restarts += 1;
             let delay = Backoff::default().longest(series);
@@ -117,10 +126,9 @@ impl Office {
     fn order(&self) -> io::Result<Broker> {
         let (ours, theirs) = pair()?;
         let (log, their_log) = pipe2(OFlag::O_CLOEXEC)?;
-        fcntl(&log, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        let news = AsyncFd::register(self.post.as_fd().try_clone_to_owned()?)?;
+        let news = watchable(self.post.as_fd().try_clone_to_owned()?)?;
         self.post.broker(self.ordered, theirs.as_fd(), their_log.as_fd())?;
-        let (link, log) = (AsyncFd::register(ours)?, AsyncFd::register(File::from(log))?);
+        let (link, log) = (watchable(ours)?, Receiver::from_owned_fd(log)?);
         Ok(Broker { pid: 0, link, log, news, words: Vec::new() })
     }
 
@@ -138,7 +146,14 @@ impl Office {
         let Identity { uid, .. } = self.identity;
         self.board.change(|status| {
             let restarts = status.restarts;
-            *status = BrokerStatus { state: BrokerState::Serving, pid, uid, landlock: landlock.to_string(), restarts, ..BrokerStatus::default() };
+            *status = BrokerStatus {
+                state: BrokerState::Serving,
+                pid,
+                uid,
+                landlock: landlock.to_string(),
+                restarts,
+                ..BrokerStatus::default()
+            };
         });
         tracing::info!(pid, uid, %landlock, "the broker is verified and serves");
         Ok(broker)
@@ -153,7 +168,9 @@ impl Office {
         if self.identity.change && !own.contains(Namespace::Network) {
             return Err("it has no network namespace of its own".to_owned());
         }
-        let proc = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", broker.pid)).map_err(|error| format!("{file}: {error}"));
+        let proc = |file: &str| {
+            std::fs::read_to_string(format!("/proc/{}/{file}", broker.pid)).map_err(|error| format!("{file}: {error}"))
+        };
         let worker = self.identity.expected(self.post.warden());
         let expected = Expected { filters_min: worker.filters_min.saturating_sub(1), ..worker }; // it has no launcher
         verify(&proc("status")?, &expected).map_err(|deviation| format!("it is not confined as it must be: {deviation}"))?;
@@ -164,7 +181,7 @@ impl Office {
     }
 
     fn equip(&self, broker: &Broker) -> io::Result<()> {
-        self.link.set(Some(broker.link.get_ref().try_clone()?));
+        self.link.set(Some(broker.link.as_fd().try_clone_to_owned()?));
         let Equipment { events, metrics } = &self.equipment;
         self.link.tell_with(&ToBroker::Socket(Kind::Events), &[events.as_fd()])?;
         if let Some(metrics) = metrics {
@@ -178,11 +195,11 @@ impl Office {
         loop {
             let Broker { link, log, news, words, .. } = &mut *broker;
             tokio::select! {
-                heard = next(link) => match heard {
+                heard = next(link) => match heard.filter(|_| self.hearing.take(SPEECH, Instant::now())) {
                     Some(message) => self.heed(&message, governor).await,
                     None => break,
                 },
-                open = read(log, words) => if !open { break },
+                open = read(log, words) => if !open || !self.hearing.take(SPEECH, Instant::now()) { break },
                 told = next_news(&self.post, news) => match told {
                     Ok(News::Ended { generation, end }) if generation == self.ordered => {
                         broker.read_words();
@@ -243,59 +260,61 @@ impl Office {
 
 impl Broker {
     async fn hear(&mut self) -> Option<FromBroker> {
-        next(&mut self.link).await
+        next(&self.link).await
     }
 
     async fn news(&mut self, post: &Post) -> io::Result<News> {
-        next_news(post, &mut self.news).await
+        next_news(post, &self.news).await
     }
 
     /// What is left of its words.
     fn read_words(&mut self) {
-        while take_words(self.log.get_ref(), &mut self.words).is_ok_and(|read| read > 0) {}
+        while take_words(&self.log, &mut self.words).is_ok_and(|read| read > 0) {}
+    }
+}
+
+/// A `SOCK_SEQPACKET` socket that the control side can wait for; nothing is read through what this returns.
+fn watchable(socket: OwnedFd) -> io::Result<UnixStream> {
+    let socket = std::os::unix::net::UnixStream::from(socket);
+    socket.set_nonblocking(true)?;
+    UnixStream::from_std(socket)
+}
+
+/// Waits until `hear`, which does not wait, has something.
+async fn heard<T>(socket: &UnixStream, hear: impl Fn() -> io::Result<Option<T>>) -> io::Result<T> {
+    loop {
+        socket.readable().await?;
+        let tried = socket.try_io(Interest::READABLE, || hear()?.ok_or_else(|| io::ErrorKind::WouldBlock.into()));
+        match tried {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
     }
 }
 
 /// The broker's next message; `None` when it has hung up or cannot be understood.
-async fn next(link: &mut AsyncFd<OwnedFd>) -> Option<FromBroker> {
-    loop {
-        let mut ready = link.readable().await.ok()?;
-        match hear::<FromBroker>(ready.get_inner()) {
-            Ok(Heard::Message(message, _)) => return Some(message),
-            Ok(Heard::Nothing) => ready.clear_ready(),
-            Ok(Heard::Hangup) | Err(_) => return None,
-        }
-    }
+async fn next(link: &UnixStream) -> Option<FromBroker> {
+    let message = heard(link, || match hear::<FromBroker>(link)? {
+        Heard::Message(message, _) => Ok(Some(message)),
+        Heard::Nothing => Ok(None),
+        Heard::Hangup => Err(io::ErrorKind::BrokenPipe.into()),
+    });
+    message.await.ok()
 }
 
-async fn next_news(post: &Post, news: &mut AsyncFd<OwnedFd>) -> io::Result<News> {
-    loop {
-        let mut ready = news.readable().await?;
-        match post.news()? {
-            Some(news) => return Ok(news),
-            None => ready.clear_ready(),
-        }
-    }
+async fn next_news(post: &Post, news: &UnixStream) -> io::Result<News> {
+    heard(news, || post.news()).await
 }
 
 /// Reads what it has written; `false` when it has closed its log.
-async fn read(log: &mut AsyncFd<File>, words: &mut Vec<u8>) -> bool {
-    let Ok(mut ready) = log.readable().await else { return false };
-    match take_words(ready.get_inner(), words) {
-        Ok(0) => false,
-        Ok(_) => true,
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-            ready.clear_ready();
-            true
-        }
-        Err(_) => false,
-    }
+async fn read(log: &Receiver, words: &mut Vec<u8>) -> bool {
+    log.readable().await.is_ok() && !matches!(take_words(log, words), Ok(0))
 }
 
 /// Its words are read all and kept in part: the last.
-fn take_words(mut log: &File, words: &mut Vec<u8>) -> io::Result<usize> {
+fn take_words(log: &Receiver, words: &mut Vec<u8>) -> io::Result<usize> {
     let mut chunk = [0; 1024];
-    let read = log.read(&mut chunk)?;
+    let read = log.try_read(&mut chunk)?;
     words.extend_from_slice(chunk.get(..read).unwrap_or_default());
     let excess = words.len().saturating_sub(WORDS);
     words.drain(..excess);

@@ -148,7 +148,12 @@ mod tests {
         let path = folder.join("audit.jsonl");
         let (audit, writer) = Audit::open(&Places { log: Some(path.clone()), journal: None }).unwrap();
         let places = Evidence { audit_log: Some(path.clone()), quarantine_dir: None };
-        let governor = Governor::new(Vec::new(), Source::default(), Config::default(), Kept { audit, places: places.clone(), broker: Board::default() });
+        let governor = Governor::new(
+            Vec::new(),
+            Source::default(),
+            Config::default(),
+            Kept { audit, places: places.clone(), broker: Board::default() },
+        );
         assert_eq!(governor.answer(Request::Evidence).await, Reply::Evidence(places));
         std::fs::rename(&path, folder.join("audit.jsonl.1")).unwrap();
         governor.reopen();

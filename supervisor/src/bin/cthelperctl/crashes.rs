@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use cthelper_supervisor::cli::ctl::crashes::{Listing, Options, What};
 
 use crate::control;
 use crate::exit::{Exit, Failure};
@@ -21,45 +21,14 @@ use log::{Death, Log};
 /// Where the packaged service writes its audit log.
 const PACKAGED: &str = "/var/log/cthelperd/audit.jsonl";
 
-/// What is wanted of which log.
-#[derive(Debug, Args)]
-pub struct Wanted {
-    /// The audit log; without it the one of the running daemon, or else /var/log/cthelperd/audit.jsonl
-    #[arg(long, global = true, value_name = "FILE")]
-    audit_log: Option<PathBuf>,
-    /// Records as they are in the log, one JSON object per line
-    #[arg(long, global = true)]
-    json: bool,
-    #[command(subcommand)]
-    what: Option<What>,
-}
-
-#[derive(Debug, Subcommand)]
-enum What {
-    /// The newest ones in a table (the same as no word)
-    List(list::Options),
-    /// Everything that is known of one, and how to repeat it
-    Show {
-        /// Its id, or as much of it as no other begins with; `last` = the newest
-        id: String,
-    },
-    /// The packet a worker died on, as pcapng; with --json the record instead
-    Export {
-        /// Its id, or as much of it as no other begins with; `last` = the newest
-        id: String,
-        /// A file that does not exist yet; - = stdout
-        file: PathBuf,
-    },
-}
-
 /// Does what is wanted.
-pub fn run(wanted: &Wanted, runtime_dir: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+pub fn run(wanted: &Options, runtime_dir: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let log = Log::read(&place(wanted.audit_log.as_deref(), runtime_dir)?)?;
     if log.damaged > 0 {
         eprintln!("cthelperctl: {} lines of {} are no records and were left out", log.damaged, log.place());
     }
     match &wanted.what {
-        None => list::run(&log, &list::Options::default(), wanted.json, out),
+        None => list::run(&log, &Listing::default(), wanted.json, out),
         Some(What::List(options)) => list::run(&log, options, wanted.json, out),
         Some(What::Show { id }) => show::run(find(&log, id)?, wanted.json, out),
         Some(What::Export { id, file }) => export::run(find(&log, id)?, file, wanted.json, out),

@@ -13,9 +13,9 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::path::Path;
 
-use clap::Args;
 use cthelper_proto::ctl::Status;
 use cthelper_proto::netlink::cthelper::Helper;
+use cthelper_supervisor::cli::ctl::doctor::Options;
 use cthelper_supervisor::keeper::ledger::Life;
 use nix::errno::Errno;
 use serde::Serialize;
@@ -23,17 +23,6 @@ use serde::Serialize;
 use crate::exit::Failure;
 use crate::queues::Queue;
 use crate::text::printable;
-
-/// What to look at.
-#[derive(Clone, Debug, Args)]
-pub struct Wanted {
-    /// Helper that shall work; may be repeated (without it: those served, or else those of the configuration, or else ftp)
-    #[arg(long = "helper", value_name = "NAME")]
-    helpers: Vec<String>,
-    /// One JSON object instead of lines
-    #[arg(long)]
-    json: bool,
-}
 
 /// What is known of the machine. `Err` and `None` are facts too: it could not be found out.
 #[derive(Debug)]
@@ -143,7 +132,7 @@ const CHECKS: [fn(&Facts) -> Vec<Finding>; 13] = [
 ];
 
 /// Prints the report; `true` = nothing failed.
-pub fn run(wanted: &Wanted, runtime_dir: &Path, out: &mut dyn Write) -> Result<bool, Failure> {
+pub fn run(wanted: &Options, runtime_dir: &Path, out: &mut dyn Write) -> Result<bool, Failure> {
     let facts = gather::facts(wanted.helpers.clone(), runtime_dir);
     let findings: Vec<Finding> = CHECKS.iter().flat_map(|check| check(&facts)).collect();
     if wanted.json {

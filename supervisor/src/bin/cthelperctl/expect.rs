@@ -2,10 +2,10 @@
 
 use std::io::Write;
 
-use clap::Subcommand;
 use cthelper_proto::netlink::conntrack::Event;
 use cthelper_proto::netlink::expect::{self, Expectation};
 use cthelper_proto::netlink::message::{Body, Message, op, subsystem};
+use cthelper_supervisor::cli::ctl::expect::Show;
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 use nix::errno::Errno;
 
@@ -16,15 +16,6 @@ use crate::text::printable;
 const GROUP_NEW: u32 = 4;
 /// Multicast group of ends (`NFNLGRP_CONNTRACK_EXP_DESTROY`).
 const GROUP_DESTROY: u32 = 6;
-
-/// What to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
-pub enum Show {
-    /// Those there are, as `conntrack -L expect` prints them
-    List,
-    /// Those that come and go, as `conntrack -E expect` prints them, until interrupted
-    Watch,
-}
 
 /// Prints them. `watch` ends only by a signal or with its reader.
 pub fn run(show: Show, out: &mut dyn Write) -> Result<(), Failure> {

@@ -11,15 +11,17 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Parser;
 use clap::error::ErrorKind;
-use clap::{Parser, Subcommand};
 use cthelper_proto::ctl::Request;
+use cthelper_supervisor::cli::ctl::{Cli, Command};
 use cthelper_supervisor::keeper::estate::dissolve;
 use cthelper_supervisor::keeper::ledger::{self, Life};
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 
 use exit::{Exit, Failure};
 
+mod broker;
 mod configuration;
 mod control;
 mod crashes;
@@ -34,61 +36,6 @@ mod registry;
 mod rules;
 mod status;
 mod text;
-
-#[derive(Debug, Parser)]
-#[command(name = "cthelperctl", version, about = "Looks after cthelperd and the kernel's user-space conntrack helpers")]
-struct Cli {
-    /// Where cthelperd keeps its sockets
-    #[arg(long, global = true, value_name = "DIR", default_value = "/run/cthelperd")]
-    runtime_dir: PathBuf,
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// How the helpers are
-    Status {
-        /// One JSON object instead of a table
-        #[arg(long)]
-        json: bool,
-    },
-    /// Replace a helper's worker, and serve the helper again if it crashed too often
-    Restart { name: String },
-    /// Serve a helper again
-    Enable { name: String },
-    /// Let packets pass without a helper
-    Disable { name: String },
-    /// Have the configuration read again; what needs a restart of the daemon is said
-    Reload,
-    /// How workers ended: list them, show one, take out the packet it died on
-    Crashes(crashes::Wanted),
-    /// Disable the helpers whose queue no daemon serves, so that connections pass without them: after a daemon was killed
-    Disarm {
-        /// Only those whose queue nobody holds for the next daemon: new connections break through them now
-        #[arg(long)]
-        unheld: bool,
-    },
-    /// What is missing, and what to do; exit status 1 if anything fails
-    Doctor(doctor::Wanted),
-    /// Print rules that attach helpers to connections
-    #[command(subcommand)]
-    Rules(rules::Dialect),
-    /// Show expected connections
-    #[command(subcommand)]
-    Expect(expect::Show),
-    /// Print what a role may do, and why
-    Policy {
-        /// The role; all of them without it
-        role: Option<String>,
-    },
-    /// As the nfct of conntrack-tools: list, add, get, delete, flush, disable helper
-    #[command(disable_help_flag = true)]
-    Nfct {
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<String>,
-    },
-}
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
@@ -153,6 +100,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         }
         Command::Rules(dialect) => out.write_all(rules::text(dialect)?.as_bytes())?,
         Command::Expect(show) => expect::run(*show, &mut out)?,
+        Command::Metrics => out.write_all(broker::metrics(runtime_dir)?.as_bytes())?,
         Command::Policy { role } => out.write_all(policy::text(role.as_deref())?.as_bytes())?,
         Command::Nfct { words } => {
             drop(out);

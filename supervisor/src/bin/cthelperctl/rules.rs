@@ -4,61 +4,15 @@
 //! destination is translated needs that before 6.1.167 and 6.12.64. What the forward chain must accept is the operator's own
 //! decision, so it is printed as a comment.
 
-use std::path::PathBuf;
-
-use clap::{Args, Subcommand, ValueEnum};
 use cthelper_policy::config::Config;
 use cthelper_proto::types::{Family, L4};
+use cthelper_supervisor::cli::ctl::rules::{Dialect, Layer3, Options, Protocol};
 
 use crate::configuration;
 use crate::exit::{Exit, Failure};
 
 mod iptables;
 mod nft;
-
-/// Which program the rules are for.
-#[derive(Clone, Debug, Subcommand)]
-pub enum Dialect {
-    /// A file for `nft -f`: the table `cthelperd`, replaced as a whole each time
-    Nft(Wanted),
-    /// Commands of iptables and ip6tables, for a shell
-    Iptables(Wanted),
-}
-
-/// What the rules shall do.
-#[derive(Clone, Debug, Args)]
-pub struct Wanted {
-    /// Helper to attach; may be repeated
-    #[arg(long = "helper", value_name = "NAME", default_value = "ftp")]
-    helpers: Vec<String>,
-    /// Ports of the control connection, instead of those of the configuration or the protocol's own; for one helper
-    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
-    ports: Vec<u16>,
-    /// Protocol of the control connection, for a helper this program does not know
-    #[arg(long)]
-    protocol: Option<Protocol>,
-    /// Only this family; both without it
-    #[arg(long)]
-    family: Option<Layer3>,
-    /// Also for connections this machine opens itself
-    #[arg(long)]
-    output: bool,
-    /// Configuration whose `ports` are meant (/etc/cthelperd/cthelperd.toml if it exists, without it)
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Protocol {
-    Tcp,
-    Udp,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Layer3 {
-    Inet,
-    Inet6,
-}
 
 /// One helper's attachment, complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +68,7 @@ fn usage(words: String) -> Failure {
     Failure::new(Exit::Usage, words)
 }
 
-fn plan(wanted: &Wanted, config: Option<&Config>) -> Result<Plan, Failure> {
+fn plan(wanted: &Options, config: Option<&Config>) -> Result<Plan, Failure> {
     if wanted.helpers.len() > 1 && !(wanted.ports.is_empty() && wanted.protocol.is_none()) {
         return Err(usage("--ports and --protocol are for one --helper; print the rules of the others separately".to_owned()));
     }
@@ -137,7 +91,7 @@ fn plan(wanted: &Wanted, config: Option<&Config>) -> Result<Plan, Failure> {
 
 /// The attachments of one helper; a protocol that is spoken over both TCP and UDP has two. Its ports: those of the command line, or
 /// else those of the configuration, or else the protocol's own.
-fn attach(name: &str, wanted: &Wanted, configured: Option<&[u16]>) -> Result<Vec<Attachment>, Failure> {
+fn attach(name: &str, wanted: &Options, configured: Option<&[u16]>) -> Result<Vec<Attachment>, Failure> {
     // Only these bytes can be a registered helper's name, and all of them may stand between an nft file's quotes.
     if name.is_empty() || name.len() > 15 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
         return Err(usage(format!("'{name}' is no helper's name: 1 to 15 of [a-zA-Z0-9_.-]")));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cthelper_proto::ctl::{HelperStatus, LaneState, Status};
+use cthelper_proto::ctl::{BrokerState, BrokerStatus, HelperStatus, LaneState, Status};
 
 use crate::exit::{Exit, Failure};
 use crate::text::{columns, printable};
@@ -18,7 +18,7 @@ pub fn table(status: &Status) -> String {
     let mut rows = vec![HEADING.map(str::to_owned).to_vec()];
     rows.extend(status.helpers.iter().map(row));
     let mut out = columns(&rows);
-    for remark in status.helpers.iter().flat_map(remarks) {
+    for remark in status.helpers.iter().flat_map(remarks).chain(broker(&status.broker)) {
         out.push_str(&remark);
         out.push('\n');
     }
@@ -78,6 +78,18 @@ fn remarks(helper: &HelperStatus) -> Vec<String> {
         remarks.extend(counted(counts).map(|list| format!("{name}: {what}: {list}")));
     }
     remarks
+}
+
+/// What deserves a word of the broker.
+fn broker(broker: &BrokerStatus) -> Option<String> {
+    let restarts = broker.restarts;
+    match broker.state {
+        BrokerState::Restarting if restarts > 0 => {
+            Some(format!("broker: none at the moment, {restarts} have ended; events.sock answers when the next one is there"))
+        }
+        _ if broker.lost > 0 => Some(format!("broker: slow subscribers have lost {} records", broker.lost)),
+        _ => None,
+    }
 }
 
 /// `rule 3, other 1`; `None` when all are zero.
@@ -150,6 +162,15 @@ ftp: refused: foreign-address 3
     }
 
     #[test]
+    fn a_broker_that_ended_and_one_with_slow_subscribers_are_told() {
+        let with = |broker: BrokerStatus| table(&Status { helpers: vec![ftp()], broker });
+        let gone = BrokerStatus { restarts: 2, ..BrokerStatus::default() };
+        assert!(with(gone).contains("\nbroker: none at the moment, 2 have ended"));
+        let slow = BrokerStatus { state: BrokerState::Serving, restarts: 2, lost: 7, ..BrokerStatus::default() };
+        assert!(with(slow).ends_with("\nbroker: slow subscribers have lost 7 records\n"));
+    }
+
+    #[test]
     fn names_from_others_are_escaped_in_the_table() {
         let odd = HelperStatus { name: "x\x1b[1m".to_owned(), ..ftp() };
         assert!(table(&Status { helpers: vec![odd], ..Status::default() }).contains("x\\u{1b}[1m"));
@@ -162,7 +183,12 @@ ftp: refused: foreign-address 3
             line.starts_with(r#"{"helpers":[{"name":"ftp","l4":"tcp","families":["inet","inet6"],"queue":6,"state":"serving","#),
             "{line}"
         );
-        assert!(line.ends_with("}]}]}\n") && line.contains(r#""refused":{"foreign-address":3,"#), "{line}");
+        assert!(
+            line.contains("}]}],\"broker\":{\"state\":\"restarting\",")
+                && line.ends_with("}}\n")
+                && line.contains(r#""refused":{"foreign-address":3,"#),
+            "{line}"
+        );
     }
 
     #[test]

@@ -126,8 +126,9 @@ fn each(snapshot: &Snapshot, read: fn(&HelperStatus) -> u64) -> Vec<Sample> {
 fn counts(snapshot: &Snapshot, read: fn(&HelperStatus) -> &std::collections::BTreeMap<String, u64>) -> Vec<Sample> {
     let of = |helper: &HelperStatus| {
         let name = helper.name.clone();
-        let sample = move |(what, count): (&String, &u64)| {
-            Sample { labels: vec![name.clone(), what.clone()], value: Value::Whole(*count) }
+        let sample = move |(what, count): (&String, &u64)| Sample {
+            labels: vec![name.clone(), what.clone()],
+            value: Value::Whole(*count),
         };
         read(helper).iter().map(sample).collect::<Vec<_>>()
     };
@@ -294,7 +295,8 @@ pub const METRICS: &[Metric] = &[
         labels: &["reason"],
         help: "Clients that were sent away or dropped: too-many, silent, garbage, slow",
         read: |s| {
-            let sample = |(why, count): (Dropped, u64)| Sample { labels: vec![why.name().to_owned()], value: Value::Whole(count) };
+            let sample =
+                |(why, count): (Dropped, u64)| Sample { labels: vec![why.name().to_owned()], value: Value::Whole(count) };
             Dropped::ALL.into_iter().zip(s.broker.dropped).map(sample).collect()
         },
     },

@@ -18,7 +18,13 @@ fn snapshot() -> Snapshot {
         write_xor_execute: true,
     };
     let odd = |name: &str| BTreeMap::from([(name.to_owned(), 3)]);
-    let helper = HelperStatus { workers: vec![worker], malformed: odd("a \"b\"\\\n"), refused: odd("rate"), trouble: odd("flush"), ..helper };
+    let helper = HelperStatus {
+        workers: vec![worker],
+        malformed: odd("a \"b\"\\\n"),
+        refused: odd("rate"),
+        trouble: odd("flush"),
+        ..helper
+    };
     let daemon = Daemon { version: "0.1.0".to_owned(), uptime_ms: 1500, broker_restarts: 1, link_lost: 2 };
     Snapshot { helpers: vec![helper], daemon, age: 0.25, broker: Counts::default() }
 }
@@ -94,7 +100,8 @@ fn the_page_for_people_is_this_table() {
 
 #[test]
 fn the_dashboard_names_only_metrics_that_exist() {
-    let dashboard: serde_json::Value = serde_json::from_str(include_str!("../../../../packaging/grafana/cthelperd.json")).unwrap();
+    let dashboard: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../packaging/grafana/cthelperd.json")).unwrap();
     let known: BTreeSet<String> = METRICS.iter().map(Metric::full_name).collect();
     let panels = dashboard["panels"].as_array().unwrap();
     let mut used = BTreeSet::new();

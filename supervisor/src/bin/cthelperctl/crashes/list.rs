@@ -3,40 +3,20 @@
 use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
-use clap::Args;
 use cthelper_proto::events::InHand;
 use cthelper_supervisor::audit::entry;
+use cthelper_supervisor::cli::ctl::crashes::Listing;
 
 use super::log::{Death, Log};
 use crate::exit::Failure;
 use crate::text::{columns, printable};
-
-/// Which ones.
-#[derive(Debug, Args)]
-pub struct Options {
-    /// Only this helper's
-    #[arg(long, value_name = "NAME")]
-    helper: Option<String>,
-    /// So many of the newest
-    #[arg(long, value_name = "COUNT", default_value_t = NEWEST)]
-    newest: usize,
-}
-
-/// What fits on a screen, about.
-const NEWEST: usize = 50;
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { helper: None, newest: NEWEST }
-    }
-}
 
 const HEADING: [&str; 7] = ["TIME", "ID", "PID", "SERVED", "END", "IN HAND", "THEN"];
 
 /// Widest cell for the end of a worker, characters.
 const END: usize = 60;
 
-pub fn run(log: &Log, options: &Options, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
+pub fn run(log: &Log, options: &Listing, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
     let is_wanted = |death: &&Death| options.helper.as_ref().is_none_or(|helper| death.crash.helper == *helper);
     let mut deaths: Vec<&Death> = log.deaths.iter().rev().filter(is_wanted).take(options.newest).collect();
     deaths.reverse();

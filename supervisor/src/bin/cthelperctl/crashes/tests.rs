@@ -17,14 +17,14 @@ impl Case {
     }
 
     fn says(&self, what: What, json: bool) -> Result<String, Failure> {
-        let wanted = Wanted { audit_log: Some(self.0.join("audit.jsonl")), json, what: Some(what) };
+        let wanted = Options { audit_log: Some(self.0.join("audit.jsonl")), json, what: Some(what) };
         let mut out = Vec::new();
         run(&wanted, Path::new("/nonexistent"), &mut out)?;
         Ok(String::from_utf8(out).unwrap())
     }
 
     fn list(&self) -> String {
-        self.says(What::List(list::Options::default()), false).unwrap()
+        self.says(What::List(Listing::default()), false).unwrap()
     }
 
     fn show(&self, id: &str) -> Result<String, Failure> {
@@ -132,7 +132,7 @@ fn an_id_may_be_shortened_as_far_as_it_is_one() {
 fn programs_get_the_records_as_they_are() {
     let (one, two) = (crashed(crash(3)), crashed(crash(4)));
     let case = Case::new("json", &format!("{one}{}{two}", line(Event::Stopped)));
-    assert_eq!(case.says(What::List(list::Options::default()), true).unwrap(), format!("{one}{two}"));
+    assert_eq!(case.says(What::List(Listing::default()), true).unwrap(), format!("{one}{two}"));
     assert_eq!(case.says(What::Show { id: "last".to_owned() }, true).unwrap(), two);
 }
 

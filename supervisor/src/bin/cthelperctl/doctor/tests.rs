@@ -254,7 +254,8 @@ fn a_helper_without_a_rule_is_told_apart_from_rules_that_cannot_be_read() {
 fn a_daemon_that_is_absent_tripped_or_lacks_a_helper_fails() {
     let absent = Facts { daemon: Err(Failure::new(Exit::Unavailable, "no cthelperd here")), ..healthy() };
     assert_eq!(trouble(&absent), [(Level::Fail, "daemon")]);
-    let tripped = Facts { daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Tripped)], ..Status::default() }), ..healthy() };
+    let tripped =
+        Facts { daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Tripped)], ..Status::default() }), ..healthy() };
     assert_eq!(trouble(&tripped), [(Level::Fail, "daemon")]);
     let lacking = Facts { wanted: vec!["sip".to_owned()], ..healthy() };
     assert_eq!(trouble(&lacking), [(Level::Fail, "daemon")]);

@@ -1,8 +1,8 @@
 use super::*;
 
-fn wanted(helpers: &[&str]) -> Wanted {
+fn wanted(helpers: &[&str]) -> Options {
     let helpers = helpers.iter().map(|&name| name.to_owned()).collect();
-    Wanted { helpers, ports: Vec::new(), protocol: None, family: None, output: false, config: None }
+    Options { helpers, ports: Vec::new(), protocol: None, family: None, output: false, config: None }
 }
 
 const NFT_FTP: &str = r#"# Attaches helpers to new connections. Each helper must be registered (cthelperd running) before this is loaded.
@@ -39,7 +39,7 @@ fn nft_rules_for_both_families() {
 
 #[test]
 fn nft_rules_with_ports_one_family_and_output() {
-    let wanted = Wanted { ports: vec![21, 2121], family: Some(Layer3::Inet6), output: true, ..wanted(&["ftp"]) };
+    let wanted = Options { ports: vec![21, 2121], family: Some(Layer3::Inet6), output: true, ..wanted(&["ftp"]) };
     let rules = nft::text(&plan(&wanted, None).unwrap());
     let rule = "\t\tmeta nfproto ipv6 tcp dport { 21, 2121 } ct helper set \"helper-ftp-tcp-inet6\"\n";
     let chain = |hook| format!("\tchain {hook} {{\n\t\ttype filter hook {hook} priority -150; policy accept;\n{rule}\t}}\n");
@@ -66,7 +66,7 @@ fn iptables_rules_for_both_families() {
 
 #[test]
 fn iptables_rules_for_two_helpers_with_output() {
-    let wanted = Wanted { family: Some(Layer3::Inet), output: true, ..wanted(&["tftp", "rpc", "tftp"]) };
+    let wanted = Options { family: Some(Layer3::Inet), output: true, ..wanted(&["tftp", "rpc", "tftp"]) };
     let rules = iptables::text(&plan(&wanted, None).unwrap());
     let commands: Vec<&str> = rules.lines().filter(|line| line.starts_with("iptables")).collect();
     let expected =
@@ -80,7 +80,7 @@ fn iptables_rules_for_two_helpers_with_output() {
 
 #[test]
 fn a_protocol_narrows_a_helper_that_has_two() {
-    let wanted = Wanted { protocol: Some(Protocol::Udp), ..wanted(&["rpc"]) };
+    let wanted = Options { protocol: Some(Protocol::Udp), ..wanted(&["rpc"]) };
     let plan = plan(&wanted, None).unwrap();
     assert_eq!(plan.attachments, [Attachment { name: "rpc".to_owned(), l4: L4::Udp, ports: vec![111] }]);
 }
@@ -89,11 +89,11 @@ fn a_protocol_narrows_a_helper_that_has_two() {
 fn an_unknown_helper_needs_its_protocol_and_ports() {
     let mine = wanted(&["mine"]);
     for incomplete in
-        [mine.clone(), Wanted { protocol: Some(Protocol::Udp), ..mine.clone() }, Wanted { ports: vec![9], ..mine.clone() }]
+        [mine.clone(), Options { protocol: Some(Protocol::Udp), ..mine.clone() }, Options { ports: vec![9], ..mine.clone() }]
     {
         assert_eq!(plan(&incomplete, None).unwrap_err().exit, Exit::Usage);
     }
-    let complete = Wanted { protocol: Some(Protocol::Udp), ports: vec![9], ..mine };
+    let complete = Options { protocol: Some(Protocol::Udp), ports: vec![9], ..mine };
     assert_eq!(plan(&complete, None).unwrap().attachments, [Attachment { name: "mine".to_owned(), l4: L4::Udp, ports: vec![9] }]);
 }
 
@@ -106,25 +106,25 @@ fn a_name_that_could_leave_its_quotes_is_refused() {
 
 #[test]
 fn ports_for_several_helpers_are_refused() {
-    let wanted = Wanted { ports: vec![9], ..wanted(&["ftp", "tftp"]) };
+    let wanted = Options { ports: vec![9], ..wanted(&["ftp", "tftp"]) };
     assert_eq!(plan(&wanted, None).unwrap_err().exit, Exit::Usage);
 }
 
 #[test]
 fn ports_are_those_of_the_command_line_or_of_the_configuration_or_the_protocols_own() {
     let config = Config::parse("[helper.ftp]\nports = [21, 2121]\n[helper.tftp]\n[helper.mine]\nports = [9]", "c.toml").unwrap();
-    let ports = |wanted: &Wanted| plan(wanted, Some(&config)).map(|plan| plan.attachments[0].ports.clone());
+    let ports = |wanted: &Options| plan(wanted, Some(&config)).map(|plan| plan.attachments[0].ports.clone());
     assert_eq!(ports(&wanted(&["ftp"])), Ok(vec![21, 2121]));
-    assert_eq!(ports(&Wanted { ports: vec![8021], ..wanted(&["ftp"]) }), Ok(vec![8021]));
+    assert_eq!(ports(&Options { ports: vec![8021], ..wanted(&["ftp"]) }), Ok(vec![8021]));
     assert_eq!(ports(&wanted(&["tftp"])), Ok(vec![69]));
     assert_eq!(ports(&wanted(&["sip"])), Ok(vec![5060]));
-    assert_eq!(ports(&Wanted { protocol: Some(Protocol::Udp), ..wanted(&["mine"]) }), Ok(vec![9]));
+    assert_eq!(ports(&Options { protocol: Some(Protocol::Udp), ..wanted(&["mine"]) }), Ok(vec![9]));
     assert_eq!(ports(&wanted(&["mine"])).unwrap_err().exit, Exit::Usage);
 }
 
 #[test]
 fn a_configuration_that_cannot_be_read_is_said_so() {
-    let missing = Wanted { config: Some("/nowhere/c.toml".into()), ..wanted(&["ftp"]) };
+    let missing = Options { config: Some("/nowhere/c.toml".into()), ..wanted(&["ftp"]) };
     let failure = text(&Dialect::Nft(missing)).unwrap_err();
     assert_eq!((failure.exit, failure.words.starts_with("/nowhere/c.toml: ")), (Exit::Config, true), "{failure:?}");
 }

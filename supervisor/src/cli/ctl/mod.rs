@@ -1,0 +1,80 @@
+//! `cthelperctl`.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+pub mod crashes;
+pub mod doctor;
+pub mod expect;
+pub mod rules;
+
+/// The operator's tool.
+#[derive(Debug, Parser)]
+#[command(name = "cthelperctl", version, about = "Looks after cthelperd and the kernel's user-space conntrack helpers")]
+pub struct Cli {
+    /// Where cthelperd keeps its sockets
+    #[arg(long, global = true, value_name = "DIR", default_value = "/run/cthelperd")]
+    pub runtime_dir: PathBuf,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `cthelperctl` does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// How the helpers are
+    Status {
+        /// One JSON object instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Replace a helper's worker, and serve the helper again if it crashed too often
+    Restart {
+        /// The helper's name
+        name: String,
+    },
+    /// Serve a helper again
+    Enable {
+        /// The helper's name
+        name: String,
+    },
+    /// Let packets pass without a helper
+    Disable {
+        /// The helper's name
+        name: String,
+    },
+    /// Have the configuration read again; what needs a restart of the daemon is said
+    Reload,
+    /// How workers ended: list them, show one, take out the packet it died on
+    Crashes(crashes::Options),
+    /// Disable the helpers whose queue no daemon serves, so that connections pass without them: after a daemon was killed
+    Disarm {
+        /// Only those whose queue nobody holds for the next daemon: new connections break through them now
+        #[arg(long)]
+        unheld: bool,
+    },
+    /// What is missing, and what to do; exit status 1 if anything fails
+    Doctor(doctor::Options),
+    /// Print rules that attach helpers to connections
+    #[command(subcommand)]
+    Rules(rules::Dialect),
+    /// Show expected connections
+    #[command(subcommand)]
+    Expect(expect::Show),
+    /// The daemon's counters as OpenMetrics text; any user may ask
+    Metrics,
+    /// Print what a role may do, and why
+    Policy {
+        /// The role; all of them without it
+        role: Option<String>,
+    },
+    /// As the nfct of conntrack-tools: list, add, get, delete, flush, disable helper
+    #[command(disable_help_flag = true)]
+    Nfct {
+        /// As nfct takes them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
+}

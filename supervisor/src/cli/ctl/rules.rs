@@ -1,0 +1,55 @@
+//! `cthelperctl rules`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Which program the rules are for.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Dialect {
+    /// A file for `nft -f`: the table `cthelperd`, replaced as a whole each time
+    Nft(Options),
+    /// Commands of iptables and ip6tables, for a shell
+    Iptables(Options),
+}
+
+/// What the rules shall do.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// Helper to attach; may be repeated
+    #[arg(long = "helper", value_name = "NAME", default_value = "ftp")]
+    pub helpers: Vec<String>,
+    /// Ports of the control connection, instead of those of the configuration or the protocol's own; for one helper
+    #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
+    pub ports: Vec<u16>,
+    /// Protocol of the control connection, for a helper this program does not know
+    #[arg(long)]
+    pub protocol: Option<Protocol>,
+    /// Only this family; both without it
+    #[arg(long)]
+    pub family: Option<Layer3>,
+    /// Also for connections this machine opens itself
+    #[arg(long)]
+    pub output: bool,
+    /// Configuration whose `ports` are meant (/etc/cthelperd/cthelperd.toml if it exists, without it)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `--protocol`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// `--family`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Layer3 {
+    /// IPv4
+    Inet,
+    /// IPv6
+    Inet6,
+}
