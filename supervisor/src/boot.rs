@@ -214,7 +214,7 @@ fn equipment(options: &Options) -> Result<Equipment, Failure> {
     let events = control::bind_events(dir).map_err(system(format!("bind {}/events.sock", dir.display())))?;
     let listen = |address| {
         let listener = std::net::TcpListener::bind(address).and_then(|bound| bound.set_nonblocking(true).map(|()| bound));
-        listener.map_err(system(format!("listen on {address} for metrics")))
+        listener.map_err(system(format!("listen on {address} for metrics (under systemd that takes the drop-in metrics.conf)")))
     };
     let metrics = options.config.metrics.listen.map(listen).transpose()?;
     Ok(Equipment { events: events.into(), metrics: metrics.map(Into::into) })
