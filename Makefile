@@ -3,18 +3,22 @@
 # make check  what a commit must pass: formatting, lints, tests below the VM, documentation
 # make bench  the figures of SPECIFICATION.md, in one virtual machine
 # make bench-recovery  how long a helper is silent when its worker dies, on this machine
+# make man    man pages and completions in target/manuals
 # make vm-systemd  the unit under Debian's own systemd and journald in a virtual machine; making its root takes root once
 # make vm KERNELS="6.1 6.12 7"  the VM rung on other kernels, 7 being Debian unstable's
 
 CARGO ?= cargo
 KERNELS ?= 6.1 6.12
 
-.PHONY: all build deps demo test unit vm vm-tests vm-systemd check bench bench-recovery doc fmt clippy deny clean
+.PHONY: all build man deps demo test unit vm vm-tests vm-systemd check bench bench-recovery doc fmt clippy deny clean
 
 all: build
 
 build: ## release binaries in target/release
 	$(CARGO) build --release --locked -p cthelperd -p cthelper-worker
+
+man: ## man pages and completions in target/manuals, from the command lines and packaging/man
+	$(CARGO) run --locked -q -p cthelper-manuals -- target/manuals
 
 deps: ## packages the virtual machines need (apt, when root or with sudo; otherwise says which)
 	tests/vm/install-deps.sh

@@ -88,7 +88,7 @@ fn candidate(announced: u16, seed: u64, n: u16) -> u16 {
 /// The first [`Rule`] it breaks; the packet passes without the expectation.
 pub fn judge(rules: &Rules, class: Option<&Class>, flow: &Flow, dir: Dir, expect: &Expect) -> Result<Permit, Rule> {
     let class = class.ok_or(Rule::BadClass)?;
-    if expect.proto != class.l4.number() {
+    if !class.l4s.contains_number(expect.proto) {
         return Err(Rule::BadProtocol);
     }
     if expect.permanent && !class.may_stay {

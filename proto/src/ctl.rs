@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Family, L4};
+use crate::types::{Family, L4s};
 
 /// What the operator wants.
 #[expect(missing_docs, reason = "`helper` is a helper's name")]
@@ -100,8 +100,8 @@ pub enum BrokerState {
 pub struct HelperStatus {
     /// As registered in the kernel.
     pub name: String,
-    /// Protocol of the control connection.
-    pub l4: L4,
+    /// Protocols of the control connection: `tcp`, `udp` or `tcp,udp`.
+    pub l4: L4s,
     /// Families registered.
     pub families: Vec<Family>,
     /// Kernel queue.

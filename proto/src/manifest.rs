@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{Family, L4, State};
+use crate::types::{Family, L4s, State};
 
 /// A helper's self-description; const-constructible, so it is a `static` in the helper's file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// Name in the kernel's registry and in rules: 1 to 15 bytes of `[a-zA-Z0-9_.-]`.
     pub name: Cow<'static, str>,
-    /// Protocol of the control connection.
-    pub l4: L4,
+    /// Protocols of the control connection; with both, one queue and one worker serve them.
+    pub l4s: L4s,
     /// Families it is registered for.
     pub families: Cow<'static, [Family]>,
     /// Expectation classes, 1 to 4; a class is named by its index.
@@ -39,8 +39,8 @@ pub struct Class {
     pub expect_max: u8,
     /// How long the kernel waits for the expected connection, seconds.
     pub timeout_secs: u32,
-    /// Protocol of the expected connection.
-    pub l4: L4,
+    /// Protocols the expected connection may have.
+    pub l4s: L4s,
     /// Whether an expectation of it may outlive its first connection.
     pub may_stay: bool,
 }
@@ -48,13 +48,20 @@ pub struct Class {
 impl Class {
     /// A class of TCP connections, each of which uses its expectation up.
     pub const fn new(name: &'static str, scope: Scope, expect_max: u8, timeout_secs: u32) -> Self {
-        Self { name: Cow::Borrowed(name), scope, expect_max, timeout_secs, l4: L4::Tcp, may_stay: false }
+        Self { name: Cow::Borrowed(name), scope, expect_max, timeout_secs, l4s: L4s::Tcp, may_stay: false }
     }
 
     /// The same for UDP.
     #[must_use]
     pub const fn udp(mut self) -> Self {
-        self.l4 = L4::Udp;
+        self.l4s = L4s::Udp;
+        self
+    }
+
+    /// The same for TCP and UDP, as each announcement says.
+    #[must_use]
+    pub const fn tcp_or_udp(mut self) -> Self {
+        self.l4s = L4s::Both;
         self
     }
 

@@ -95,6 +95,56 @@ impl fmt::Display for L4 {
     }
 }
 
+/// One or both of the protocols of [`L4`]; in text and JSON `tcp`, `udp` or `tcp,udp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum L4s {
+    /// Only TCP.
+    #[serde(rename = "tcp")]
+    Tcp,
+    /// Only UDP.
+    #[serde(rename = "udp")]
+    Udp,
+    /// Both.
+    #[serde(rename = "tcp,udp")]
+    Both,
+}
+
+impl L4s {
+    /// Each of the set, TCP first.
+    pub fn iter(self) -> impl Iterator<Item = L4> + Clone {
+        [L4::Tcp, L4::Udp].into_iter().filter(move |l4| self.contains(*l4))
+    }
+
+    /// Whether the set has this one.
+    pub fn contains(self, l4: L4) -> bool {
+        match self {
+            Self::Tcp => l4 == L4::Tcp,
+            Self::Udp => l4 == L4::Udp,
+            Self::Both => true,
+        }
+    }
+
+    /// Whether the set has the IP protocol of this number.
+    pub fn contains_number(self, number: u8) -> bool {
+        L4::from_number(number).is_some_and(|l4| self.contains(l4))
+    }
+
+    /// `tcp`, `udp` or `tcp,udp`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Both => "tcp,udp",
+        }
+    }
+}
+
+impl fmt::Display for L4s {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// Which way a packet goes, seen from the first packet of its connection (`IP_CT_DIR_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Dir {
@@ -244,6 +294,20 @@ impl CtInfo {
         match self {
             Self::Established | Self::Related | Self::New => Dir::Orig,
             Self::EstablishedReply | Self::RelatedReply => Dir::Reply,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_protocols_has_those_its_name_says() {
+        for (set, name, numbers) in [(L4s::Tcp, "tcp", &[6][..]), (L4s::Udp, "udp", &[17]), (L4s::Both, "tcp,udp", &[6, 17])] {
+            assert_eq!(set.to_string(), name);
+            assert_eq!(set.iter().map(L4::number).collect::<Vec<_>>(), numbers);
+            assert_eq!((0..=255).filter(|number| set.contains_number(*number)).collect::<Vec<_>>(), numbers);
         }
     }
 }

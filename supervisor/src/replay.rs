@@ -123,8 +123,8 @@ fn one(file: &Path, setup: Setup, post: Post, tell: &mut dyn FnMut(&Line)) -> Re
 
 /// The connections a rule for the helper's ports would attach it to.
 fn served(manifest: &Manifest) -> crate::kernel::replay::Served {
-    let (ports, proto) = (manifest.ports.clone(), manifest.l4.number());
-    Box::new(move |tuple| tuple.proto == proto && ports.contains(&tuple.dport))
+    let (ports, l4s) = (manifest.ports.clone(), manifest.l4s);
+    Box::new(move |tuple| l4s.contains_number(tuple.proto) && ports.contains(&tuple.dport))
 }
 
 fn blame(file: &Path, error: &CaptureError) -> Failure {

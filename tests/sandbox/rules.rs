@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use cthelper_policy::config::Daemon;
-use cthelper_policy::profiles::{LAUNCHER, WARDEN, WORKER};
+use cthelper_policy::profiles::{LAUNCHER, SUPERVISOR, WARDEN, WORKER};
 use cthelper_proto::ipc::{
     Answer, Ask, FromWorker, PacketHeader, Rule, Segment, Settings, Ticket, ToWorker, Verdict, append, decode, encode,
 };
@@ -18,7 +18,7 @@ use cthelper_supervisor::spawn::launcher::ROLE;
 use cthelper_supervisor::spawn::{Identity, Recipe};
 use cthelper_supervisor::warden::{Hiring, News};
 use cthelper_tests::binaries::binary;
-use cthelper_tests::calls::{Call, Trace, filtered, idle, unused};
+use cthelper_tests::calls::{Call, Trace, filtered, idle, parsed, unused};
 use cthelper_tests::control::{Control, Net};
 use cthelper_tests::eventually;
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, recv, send, socketpair};
@@ -173,4 +173,19 @@ fn each_line_of_the_warden_is_used_by_it_or_its_launchers() {
         println!("  {line}");
     }
     assert_eq!(unused(&WARDEN, &calls), [""; 0]);
+}
+
+#[test]
+#[ignore = "the VM rung runs it (own-filter.sh), on a trace of a supervisor that serves netfilter: CTHELPERD_CALLS"]
+fn each_line_of_the_supervisor_is_used() {
+    let trace = std::env::var("CTHELPERD_CALLS").expect("the path of a trace");
+    let calls = parsed(&std::fs::read_to_string(trace).unwrap());
+    assert_eq!(calls.len(), 1, "it was traced alone");
+    let calls: Vec<Call> = calls.into_values().flatten().collect();
+    let [.., serving] = filtered(&calls)[..] else { panic!("the supervisor has a filter") };
+    println!("{} calls of the supervisor; not needed here:", serving.len());
+    for line in idle(&SUPERVISOR, serving) {
+        println!("  {line}");
+    }
+    assert_eq!(unused(&SUPERVISOR, serving), [""; 0]);
 }

@@ -4,12 +4,12 @@
 use std::borrow::Cow;
 
 use cthelper_proto::manifest::{Class, Manifest, Scope};
-use cthelper_proto::types::{Family, L4};
+use cthelper_proto::types::{Family, L4s};
 use cthelper_worker::{Cx, Helper, Malformed, run};
 
 static MANIFEST: Manifest = Manifest {
     name: Cow::Borrowed("brittle"),
-    l4: L4::Udp,
+    l4s: L4s::Udp,
     families: Cow::Borrowed(&[Family::Inet]),
     classes: Cow::Borrowed(&[Class::new("none", Scope::BothEnds, 1, 1)]),
     state_len: 0,

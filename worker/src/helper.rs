@@ -20,9 +20,9 @@ pub trait Helper {
     /// Who it is; the same at every call.
     fn manifest(&self) -> &'static Manifest;
 
-    /// What one message is. By default lines of up to 512 bytes on TCP, whole payloads on UDP.
-    fn framing(&self) -> Framing {
-        match self.manifest().l4 {
+    /// What one message is on a connection of this protocol. By default lines of up to 512 bytes on TCP, whole payloads on UDP.
+    fn framing(&self, l4: L4) -> Framing {
+        match l4 {
             L4::Tcp => Framing::Lines { max: 512 },
             L4::Udp => Framing::Datagram,
         }

@@ -2,7 +2,7 @@
 
 use cthelper_proto::Malformed;
 use cthelper_proto::ipc::{PacketHeader, Ruling, Segment, Settings, Ticket, Verdict};
-use cthelper_proto::types::{CtInfo, Dir, FlowId, State};
+use cthelper_proto::types::{CtInfo, Dir, FlowId, L4, State};
 
 use crate::flows::{Flows, Known};
 use crate::helper::{Cx, Done, Framing, Helper, Judge, Place};
@@ -51,7 +51,8 @@ pub(crate) mod sdk {
 /// A helper and what it knows of its flows.
 pub struct Server {
     helper: Box<dyn Helper>,
-    framing: Framing,
+    /// On TCP, on UDP.
+    framings: [Framing; 2],
     settings: Settings,
     flows: Flows,
 }
@@ -68,7 +69,8 @@ struct Outcome {
 impl Server {
     /// A helper that knows no flow yet.
     pub fn new(helper: Box<dyn Helper>, settings: Settings) -> Self {
-        Self { framing: helper.framing(), helper, settings, flows: Flows::default() }
+        let framings = [helper.framing(L4::Tcp), helper.framing(L4::Udp)];
+        Self { framings, helper, settings, flows: Flows::default() }
     }
 
     /// Reads one packet.
@@ -79,9 +81,10 @@ impl Server {
             return passed(header.ticket);
         }
         let before = known.state;
-        let reading =
-            Reading { helper: &mut *self.helper, framing: self.framing, settings: &self.settings, header, payload, judge };
-        let outcome = match (self.framing, header.tcp) {
+        let [tcp, udp] = self.framings;
+        let framing = if header.tcp.is_some() { tcp } else { udp };
+        let reading = Reading { helper: &mut *self.helper, framing, settings: &self.settings, header, payload, judge };
+        let outcome = match (framing, header.tcp) {
             (Framing::Lines { max }, Some(segment)) => reading.lines(known, segment, max),
             (Framing::Lines { .. }, None) => return passed(header.ticket),
             (Framing::Datagram, _) => reading.datagram(known),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cthelper_proto::manifest::{Class, Manifest, Scope};
-use cthelper_proto::types::{Family, L4};
+use cthelper_proto::types::{Family, L4s};
 use proptest::prelude::*;
 
 use super::*;
@@ -182,7 +182,7 @@ fn helper_named_on_the_command_line_must_have_a_possible_name() {
 fn manifest() -> Manifest {
     Manifest {
         name: "ftp".into(),
-        l4: L4::Tcp,
+        l4s: L4s::Tcp,
         families: Family::ALL.to_vec().into(),
         classes: vec![Class::new("ftp", Scope::BothEnds, 1, 300)].into(),
         state_len: 24,

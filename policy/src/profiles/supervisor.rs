@@ -62,7 +62,7 @@ pub const SUPERVISOR: Profile = Profile {
         call("epoll_wait", "the control side waits").elsewhere(),
         call("epoll_pwait", "as epoll_wait, where there is none").elsewhere(),
         call("eventfd2", "orders for a lane"),
-        call_if("fcntl", &[arg(1, int(F_GETFL))], "pipes and sockets that do not block"),
+        call_if("fcntl", &[arg(1, int(F_GETFL))], "a debug build of tokio looks whether a socket blocks").elsewhere(),
         call_if("fcntl", &[arg(1, int(F_SETFL))], "pipes and sockets that do not block"),
         call_if("fcntl", &[arg(1, int(F_DUPFD_CLOEXEC))], "the signals' pipe").elsewhere(),
         call_if("fcntl", &[arg(1, int(F_GETFD))], "a debug build of std checks that what it closes is open").elsewhere(),

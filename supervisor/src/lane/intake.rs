@@ -6,7 +6,7 @@ use std::time::Instant;
 use cthelper_proto::Malformed;
 use cthelper_proto::ipc::Segment;
 use cthelper_proto::packet::{Transport, dissect};
-use cthelper_proto::types::L4;
+use cthelper_proto::types::{L4, L4s};
 
 use super::Lane;
 use super::tickets::Held;
@@ -27,13 +27,15 @@ struct Payload {
     tcp: Option<Segment>,
 }
 
-/// The part of a packet that a helper for `l4` may see; `None` if there is none: no payload, another protocol (an ICMP error of
+/// The part of a packet that a helper for `l4s` may see; `None` if there is none: no payload, another protocol (an ICMP error of
 /// the flow is queued too), a fragment.
-fn payload(packet: &[u8], l4: L4) -> Result<Option<Payload>, Malformed> {
+fn payload(packet: &[u8], l4s: L4s) -> Result<Option<Payload>, Malformed> {
     let dissected = dissect(packet)?;
-    let tcp = match (&dissected.transport, l4) {
-        (Transport::Tcp(tcp), L4::Tcp) => Some(Segment { seq: tcp.payload_seq(), last: tcp.is_fin() || tcp.is_rst() }),
-        (Transport::Udp(_), L4::Udp) => None,
+    let tcp = match &dissected.transport {
+        Transport::Tcp(tcp) if l4s.contains(L4::Tcp) => {
+            Some(Segment { seq: tcp.payload_seq(), last: tcp.is_fin() || tcp.is_rst() })
+        }
+        Transport::Udp(_) if l4s.contains(L4::Udp) => None,
         _ => return Ok(None),
     };
     let at = dissected.payload_at..dissected.payload_at + dissected.payload.len();
@@ -46,7 +48,7 @@ impl<K: Kernel> Lane<K> {
         let now = Instant::now();
         let mut dropped = Vec::new();
         let room = self.kernel.window().saturating_sub(self.tickets.held());
-        let Self { kernel, tickets, flows, counters, setup, l4, blame, .. } = self;
+        let Self { kernel, tickets, flows, counters, setup, l4s, blame, .. } = self;
         let received = kernel.receive(room, &mut |incoming| {
             counters.packets += 1;
             let arrived = match (incoming, unhelped) {
@@ -65,7 +67,7 @@ impl<K: Kernel> Lane<K> {
                     return pass(counters);
                 }
             };
-            match payload(arrived.packet, *l4) {
+            match payload(arrived.packet, *l4s) {
                 Ok(Some(payload)) => {
                     let held = hold(tickets, flows, &arrived, payload);
                     tickets.wait(held);

@@ -15,7 +15,7 @@ use cthelper_policy::limits::{Bucket, Rate};
 use cthelper_policy::restart::{Blame, Restart};
 use cthelper_proto::ctl::LaneState;
 use cthelper_proto::manifest::Manifest;
-use cthelper_proto::types::L4;
+use cthelper_proto::types::L4s;
 use nix::errno::Errno;
 use nix::sys::eventfd::EventFd;
 
@@ -103,7 +103,7 @@ pub struct Lane<K> {
     kernel: K,
     setup: Setup,
     post: Post,
-    l4: L4,
+    l4s: L4s,
     orders: Receiver<Command>,
     wake: Arc<EventFd>,
     audit: Audit,
@@ -158,7 +158,7 @@ impl<K: Kernel> Lane<K> {
             blame: Blame::new(setup.config.restart.blame),
             setup,
             post,
-            l4: L4::Tcp,
+            l4s: L4s::Tcp,
             orders,
             wake,
             audit,

@@ -134,7 +134,7 @@ impl<K: Kernel> Lane<K> {
         let manifest = self.served.as_ref();
         HelperStatus {
             name: self.setup.name().to_owned(),
-            l4: self.l4,
+            l4: self.l4s,
             families: manifest.map_or_else(Vec::new, |manifest| manifest.families.to_vec()),
             queue: self.kernel.queue(),
             state: self.state,

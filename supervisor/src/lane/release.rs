@@ -5,7 +5,7 @@ use std::time::Instant;
 use cthelper_proto::events::Master;
 use cthelper_proto::ipc::{FromWorker, Rule, Ruling, Verdict, frames};
 use cthelper_proto::packet::edit::{Applied, EditError, apply};
-use cthelper_proto::types::{L4, State};
+use cthelper_proto::types::State;
 
 use super::Lane;
 use super::session::OutOfTurn;
@@ -63,7 +63,7 @@ impl<K: Kernel> Lane<K> {
             return Ok(());
         }
         let mut packet = std::mem::take(&mut self.edited);
-        let applied = match edit(held, verdict, self.l4, &mut packet) {
+        let applied = match edit(held, verdict, &mut packet) {
             Ok(applied) => applied,
             Err(Unfit::Lie(lie)) => return Err(lie),
             Err(Unfit::Refused(rule)) => {
@@ -124,7 +124,7 @@ impl<K: Kernel> Lane<K> {
 }
 
 /// The edited packet in `out`; `None` if there are no edits.
-fn edit(held: &Held, verdict: &Verdict, l4: L4, out: &mut Vec<u8>) -> Result<Option<Applied>, Unfit> {
+fn edit(held: &Held, verdict: &Verdict, out: &mut Vec<u8>) -> Result<Option<Applied>, Unfit> {
     if verdict.edits.is_empty() {
         return Ok(None);
     }
@@ -132,7 +132,7 @@ fn edit(held: &Held, verdict: &Verdict, l4: L4, out: &mut Vec<u8>) -> Result<Opt
         EditError::TooLarge => Unfit::Refused(Rule::TooLarge),
         error => Unfit::Lie(OutOfTurn(format!("edits: {error}"))),
     })?;
-    if applied.grown != 0 && l4 == L4::Tcp && !held.flow.is_translated() {
+    if applied.grown != 0 && held.tcp.is_some() && !held.flow.is_translated() {
         return Err(Unfit::Refused(Rule::LengthWithoutNat));
     }
     Ok(Some(applied))

@@ -231,7 +231,7 @@ impl<K: Kernel> Lane<K> {
         if self.pinned.is_none() {
             let served = self.setup.config.adapt(manifest.clone());
             let served = served.map_err(|mismatch| Stop::Ended(Ended::NotStarted(mismatch.to_string())))?;
-            self.l4 = manifest.l4;
+            self.l4s = manifest.l4s;
             self.served = Some(served);
             self.pinned = Some(manifest);
         }

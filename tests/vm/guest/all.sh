@@ -6,6 +6,7 @@
 . "$REPO/tests/vm/guest/supervisor-death.sh"
 . "$REPO/tests/vm/guest/chaos.sh"
 . "$REPO/tests/vm/guest/sandbox.sh"
+. "$REPO/tests/vm/guest/own-filter.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -30,7 +31,7 @@ for source in "$@"; do
         extra_end
         extra_unclean
         extra_death
-        server_start vsftpd && chaos
+        server_start vsftpd && { chaos; own_filter; }
         hostile $HOSTILE
     else
         source_stop

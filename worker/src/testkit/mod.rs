@@ -40,17 +40,18 @@ pub use nets::{Net, tcp, udp};
 pub fn talk<H: Helper + Clone + 'static>(helper: H) -> Talk {
     let manifest = helper.manifest();
     let state = State::zeroed(manifest.state_len);
-    let framing = helper.framing();
     let port = manifest.ports.first().copied().unwrap_or(4000);
-    let flow = Net::Plain4.flow(manifest.l4, port);
+    let l4 = manifest.l4s.iter().next().unwrap_or(L4::Tcp);
+    let flow = Net::Plain4.flow(l4, port);
+    let framings = [helper.framing(L4::Tcp), helper.framing(L4::Udp)];
     let fresh = move || Server::new(Box::new(helper.clone()), Settings::default());
     Talk {
         server: fresh(),
         fresh: Box::new(fresh),
         kernel: Kernel::default(),
         flow,
-        framing,
-        l4: manifest.l4,
+        framings,
+        l4,
         state,
         next: [u32::MAX - 40, 1000],
         last: None,
@@ -65,7 +66,7 @@ pub struct Talk {
     fresh: Box<dyn Fn() -> Server>,
     kernel: Kernel,
     flow: Flow,
-    framing: Framing,
+    framings: [Framing; 2],
     l4: L4,
     state: State,
     next: [u32; 2],
@@ -89,6 +90,14 @@ impl Talk {
     /// Between other addresses.
     pub fn across(mut self, net: Net) -> Self {
         self.flow = net.flow(self.l4, self.flow.orig.dport);
+        self
+    }
+
+    /// Over UDP, where the helper serves both.
+    pub fn over_udp(mut self) -> Self {
+        self.l4 = L4::Udp;
+        self.flow.orig.proto = L4::Udp.number();
+        self.flow.reply.proto = L4::Udp.number();
         self
     }
 
@@ -270,7 +279,8 @@ impl Talk {
 
     /// How the helper's messages are framed.
     pub fn framing(&self) -> Framing {
-        self.framing
+        let [tcp, udp] = self.framings;
+        if self.l4 == L4::Tcp { tcp } else { udp }
     }
 
     /// How the kernel answered refusals by rule, if it did.

@@ -102,7 +102,7 @@ fn counted(counts: &BTreeMap<String, u64>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use cthelper_proto::ctl::WorkerStatus;
-    use cthelper_proto::types::{Family, L4};
+    use cthelper_proto::types::{Family, L4s};
 
     use super::*;
 
@@ -118,7 +118,7 @@ mod tests {
         };
         HelperStatus {
             name: "ftp".to_owned(),
-            l4: L4::Tcp,
+            l4: L4s::Tcp,
             families: Family::ALL.to_vec(),
             queue: 6,
             state: LaneState::Serving,
@@ -189,6 +189,8 @@ ftp: refused: foreign-address 3
                 && line.contains(r#""refused":{"foreign-address":3,"#),
             "{line}"
         );
+        let both = json(&Status { helpers: vec![HelperStatus { l4: L4s::Both, ..ftp() }], ..Status::default() }).unwrap();
+        assert!(both.contains(r#""l4":"tcp,udp","#), "{both}");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::path::Path;
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::netlink::cthelper::{self, DISABLED, ENABLED, Helper, Policy};
 use cthelper_proto::netlink::message::{Body, flag};
+use cthelper_proto::types::{Family, L4};
 use nix::errno::Errno;
 
 use super::numbers;
@@ -34,7 +35,7 @@ pub fn queue_before(socket: &mut Nfnl, name: &str) -> Option<u16> {
     u16::try_from(helper.queue).ok().filter(|queue| *queue != 0)
 }
 
-/// Registers or updates the helper for each family of its manifest, enabled. The queue must be bound and configured already.
+/// Registers or updates the helper for each family and protocol of its manifest, enabled. The queue must be bound and configured already.
 pub fn enable(socket: &mut Nfnl, manifest: &Manifest, queue: u16) -> Result<(), Fault> {
     for helper in objects(manifest, queue, ENABLED) {
         let registered = socket.request(|out, seq| cthelper::register(out, seq, flag::ACK | flag::CREATE, &helper), |_| ());
@@ -62,11 +63,11 @@ pub fn update(socket: &mut Nfnl, manifest: &Manifest, queue: u16, enabled: bool)
 pub fn set_enabled(socket: &mut Nfnl, manifest: &Manifest, enabled: bool) -> Result<(), Fault> {
     let word = if enabled { "enable" } else { "disable" };
     let mut outcome = Ok(());
-    for family in manifest.families.iter() {
-        let (name, l3, l4) = (&manifest.name, u16::from(family.number()), manifest.l4.number());
-        let set = socket.request(|out, seq| cthelper::set_status(out, seq, name, l3, l4, enabled), |_| ());
-        // Every family is tried, whatever became of the one before.
-        outcome = outcome.and(set.map_err(|refusal| explain(&format!("{word} helper {name} {family}"), &refusal)));
+    for (family, l4) in protocols(manifest) {
+        let (name, l3) = (&manifest.name, u16::from(family.number()));
+        let set = socket.request(|out, seq| cthelper::set_status(out, seq, name, l3, l4.number(), enabled), |_| ());
+        // Every object is tried, whatever became of the one before.
+        outcome = outcome.and(set.map_err(|refusal| explain(&format!("{word} helper {name} {family} {l4}"), &refusal)));
     }
     outcome
 }
@@ -97,10 +98,10 @@ pub fn disarm(socket: &mut Nfnl, name: &str) -> Result<(), Fault> {
     disarm_if(socket, name, |_| true)
 }
 
-/// Disables the objects of this name that the manifest does not have: nobody serves that family any more.
+/// Disables the objects of this name that the manifest does not have: nobody serves that family or protocol any more.
 pub fn disarm_besides(socket: &mut Nfnl, manifest: &Manifest) -> Result<(), Fault> {
     let served = |helper: &Helper| {
-        helper.l4 == manifest.l4.number() && manifest.families.iter().any(|family| helper.family == u16::from(family.number()))
+        protocols(manifest).any(|(family, l4)| (helper.family, helper.l4) == (family.number().into(), l4.number()))
     };
     disarm_if(socket, &manifest.name, |helper| !served(helper))
 }
@@ -115,6 +116,11 @@ fn disarm_if(socket: &mut Nfnl, name: &str, is_meant: impl Fn(&Helper) -> bool) 
     Ok(())
 }
 
+/// What the helper is registered for, an object each; all have the same queue.
+fn protocols(manifest: &Manifest) -> impl Iterator<Item = (Family, L4)> {
+    manifest.families.iter().flat_map(|family| manifest.l4s.iter().map(|l4| (*family, l4)))
+}
+
 fn objects(manifest: &Manifest, queue: u16, status: u32) -> impl Iterator<Item = Helper> {
     let classes: Vec<Policy> = manifest
         .classes
@@ -125,10 +131,10 @@ fn objects(manifest: &Manifest, queue: u16, status: u32) -> impl Iterator<Item =
             timeout_secs: class.timeout_secs,
         })
         .collect();
-    manifest.families.iter().map(move |family| Helper {
+    protocols(manifest).map(move |(family, l4)| Helper {
         name: manifest.name.clone().into_owned(),
         family: family.number().into(),
-        l4: manifest.l4.number(),
+        l4: l4.number(),
         queue: queue.into(),
         classes: classes.clone(),
         state_len: manifest.state_len.into(),

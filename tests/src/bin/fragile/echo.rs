@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 
 use cthelper_proto::manifest::{Class, Manifest, Scope};
-use cthelper_proto::types::{Family, L4};
+use cthelper_proto::types::{Family, L4s};
 use cthelper_worker::{Cx, Helper, Malformed};
 
 static MANIFEST: Manifest = Manifest {
     name: Cow::Borrowed("echo"),
-    l4: L4::Udp,
+    l4s: L4s::Udp,
     families: Cow::Borrowed(&Family::ALL),
     classes: Cow::Borrowed(&[Class::new("echo", Scope::BothEnds, 1, 10).udp()]),
     state_len: 4,

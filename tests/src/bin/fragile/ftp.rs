@@ -1,6 +1,7 @@
 //! FTP as it is shipped, with an ear for `SITE`.
 
 use cthelper_proto::manifest::Manifest;
+use cthelper_proto::types::L4;
 use cthelper_worker::helpers::ftp::Ftp;
 use cthelper_worker::{Cx, Framing, Helper, Malformed};
 
@@ -13,8 +14,8 @@ impl Helper for Fragile {
         self.0.manifest()
     }
 
-    fn framing(&self) -> Framing {
-        self.0.framing()
+    fn framing(&self, l4: L4) -> Framing {
+        self.0.framing(l4)
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, line: &[u8]) -> Result<(), Malformed> {

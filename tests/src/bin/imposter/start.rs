@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use cthelper_policy::confine::seal_worker;
 use cthelper_proto::ipc::{Answer, Ask, Confined, Enforcement, Expect, Namespaces, Source, Ticket, VERSION};
 use cthelper_proto::manifest::{Class, Manifest, Scope};
-use cthelper_proto::types::{Family, L4};
+use cthelper_proto::types::{Family, L4s};
 use nix::sys::signal::{Signal, raise};
 
 use crate::channel::{ASKS, PACKETS, ask, ask_only, say};
@@ -15,7 +15,7 @@ use crate::packets::pass_unsealed;
 pub(crate) fn manifest() -> Manifest {
     Manifest {
         name: Cow::Borrowed("imposter"),
-        l4: L4::Tcp,
+        l4s: L4s::Tcp,
         families: Cow::Borrowed(&Family::ALL),
         classes: Cow::Owned(vec![Class::new("data", Scope::BothEnds, 4, 300)]),
         state_len: 8,

@@ -22,7 +22,7 @@ use std::borrow::Cow;
 
 use cthelper_proto::Malformed;
 use cthelper_proto::manifest::{Class, Manifest, Scope};
-use cthelper_proto::types::{Dir, Family, L4};
+use cthelper_proto::types::{Dir, Family, L4s};
 
 use crate::helper::{Cx, Helper, tcp};
 use command::Command;
@@ -33,7 +33,7 @@ use spot::Spot;
 /// As conntrackd and the kernel register it, so that one can take the other's place.
 pub static MANIFEST: Manifest = Manifest {
     name: Cow::Borrowed("ftp"),
-    l4: L4::Tcp,
+    l4s: L4s::Tcp,
     families: Cow::Borrowed(&Family::ALL),
     classes: Cow::Borrowed(&[Class::new("ftp", Scope::BothEnds, 1, 300)]),
     state_len: 24,

@@ -149,9 +149,9 @@ pub fn registered_as_served(facts: &Facts) -> Vec<Finding> {
     let (Ok(helpers), Ok(status)) = (&facts.registry, &facts.daemon) else { return Vec::new() };
     let mut findings = Vec::new();
     for served in &status.helpers {
-        for family in &served.families {
-            let key = (served.name.as_str(), u16::from(family.number()), served.l4.number());
-            let who = format!("{} ({family} {})", served.name, served.l4);
+        for (family, l4) in served.families.iter().flat_map(|family| served.l4.iter().map(move |l4| (family, l4))) {
+            let key = (served.name.as_str(), u16::from(family.number()), l4.number());
+            let who = format!("{} ({family} {l4})", served.name);
             findings.push(match helpers.iter().find(|helper| (helper.name.as_str(), helper.family, helper.l4) == key) {
                 None => Finding::fail(CHECK, format!("cthelperd serves {who}, but the kernel does not have it"), REMEDY),
                 Some(helper) if helper.queue != u32::from(served.queue) => {

@@ -2,7 +2,7 @@
 
 use cthelper_proto::ctl::{HelperStatus, LaneState, WorkerStatus};
 use cthelper_proto::netlink::cthelper::{DISABLED, ENABLED};
-use cthelper_proto::types::{Family, L4};
+use cthelper_proto::types::{Family, L4s};
 use cthelper_supervisor::keeper::ledger::{Life, Served};
 
 use super::*;
@@ -25,7 +25,7 @@ fn served(name: &str, state: LaneState) -> HelperStatus {
     };
     HelperStatus {
         name: name.to_owned(),
-        l4: L4::Tcp,
+        l4: L4s::Tcp,
         families: vec![Family::Inet],
         queue: 6,
         state,
@@ -229,6 +229,17 @@ fn a_helper_registered_for_any_family_and_for_one_is_told() {
     assert_eq!(trouble(&twice), [(Level::Warn, "twice")]);
     let both = Facts { registry: Ok(vec![helper("ftp", 2, 6), helper("ftp", 10, 6)]), ..healthy() };
     assert_eq!(trouble(&both), []);
+}
+
+#[test]
+fn a_helper_of_two_protocols_must_be_registered_for_each() {
+    let mut facts = healthy();
+    let both = HelperStatus { l4: L4s::Both, ..served("ftp", LaneState::Serving) };
+    facts.daemon = Ok(Status { helpers: vec![both], ..Status::default() });
+    let told = checks::registered_as_served(&facts);
+    assert_eq!(told.iter().map(|finding| finding.level).collect::<Vec<_>>(), [Level::Ok, Level::Fail]);
+    facts.registry = Ok(vec![helper("ftp", 2, 6), Helper { l4: 17, ..helper("ftp", 2, 6) }]);
+    assert!(checks::registered_as_served(&facts).iter().all(|finding| finding.level == Level::Ok));
 }
 
 #[test]
