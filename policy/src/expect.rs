@@ -45,8 +45,12 @@ pub struct Permit {
     pub sport: Option<u16>,
     /// To which address: also what the peer must be told.
     pub dst: IpAddr,
-    /// To which port, as announced: the first to try, see [`Self::ports`].
+    /// To which port: the first to try, see [`Self::ports`].
     pub dport: u16,
+    /// The port that was announced, where the connection ends up. Another than `dport` where the flow's own port is translated.
+    pub saved: u16,
+    /// `dport` is the flow's own port: the peer has it from the packet itself and is told no other.
+    pub own_port: bool,
     /// IP protocol number.
     pub proto: u8,
     /// Index of the class in the manifest.
@@ -54,18 +58,20 @@ pub struct Permit {
     /// Stays until its timeout.
     pub permanent: bool,
     /// `Some`: the master is translated, so is what we expect (`nat-follow-master`). Holds the expected connection's direction
-    /// relative to the master (`CTA_EXPECT_NAT_DIR`); the saved port is [`Self::dport`].
+    /// relative to the master (`CTA_EXPECT_NAT_DIR`).
     pub nat: Option<Dir>,
+    /// The expected connection gets the same helper.
+    pub followed: bool,
 }
 
 impl Permit {
     /// Ports searched under NAT at most, besides the announced one (as many as `nf_nat_exp_find_port` tries).
     pub const CANDIDATES: u16 = 128;
 
-    /// Ports to try in turn when the kernel says `EBUSY`: the announced one first. Without NAT there is no other, because nobody
-    /// would tell the peer. Distinct, of the announced port's kind (below 1024 or not), and determined by `seed`.
+    /// Ports to try in turn when the kernel says `EBUSY`: the announced one first. Without NAT, and where it is the flow's own, there is no
+    /// other, because nobody would tell the peer. Distinct, of the announced port's kind (below 1024 or not), and determined by `seed`.
     pub fn ports(&self, seed: u64) -> impl Iterator<Item = u16> + use<> {
-        let (announced, searched) = (self.dport, if self.nat.is_some() { Self::CANDIDATES } else { 0 });
+        let (announced, searched) = (self.dport, if self.nat.is_some() && !self.own_port { Self::CANDIDATES } else { 0 });
         let others = (0..searched).map(move |n| candidate(announced, seed, n)).filter(move |port| *port != announced);
         std::iter::once(announced).chain(others)
     }
@@ -96,20 +102,36 @@ pub fn judge(rules: &Rules, class: Option<&Class>, flow: &Flow, dir: Dir, expect
     }
     let src = source(class.scope, flow, dir, expect.src)?;
     let (dst, own) = destination(rules, flow, dir, expect.dst)?;
-    let privileged = expect.dport < FIRST_UNPRIVILEGED && !rules.privileged_ports;
-    if privileged || expect.dport == 0 || expect.sport == Some(0) {
-        return Err(Rule::PrivilegedPort);
-    }
+    let port = port(rules, class, flow, dir, expect, own)?;
     Ok(Permit {
         src,
         sport: expect.sport,
         dst,
-        dport: expect.dport,
+        dport: port.unwrap_or(expect.dport),
+        saved: expect.dport,
+        own_port: port.is_some(),
         proto: expect.proto,
         class: expect.class,
         permanent: expect.permanent,
         nat: (own && flow.is_translated()).then_some(dir.flip()),
+        followed: class.followed,
     })
+}
+
+/// Whether the port may be announced; if it is the flow's own, as the class allows, the port by which the peer knows it.
+fn port(rules: &Rules, class: &Class, flow: &Flow, dir: Dir, expect: &Expect, own: bool) -> Result<Option<u16>, Rule> {
+    let (from, face) = (flow.tuple(dir), flow.tuple(dir.flip()));
+    if expect.dport == 0 || expect.sport == Some(0) {
+        return Err(Rule::PrivilegedPort);
+    }
+    if own && class.own_port && expect.proto == from.proto && expect.dport == from.sport {
+        return Ok(Some(face.dport));
+    }
+    let reserved = own && class.reserved == Some(expect.dport);
+    if expect.dport < FIRST_UNPRIVILEGED && !rules.privileged_ports && !reserved {
+        return Err(Rule::PrivilegedPort);
+    }
+    Ok(None)
 }
 
 /// Who may connect.

@@ -43,12 +43,28 @@ pub struct Class {
     pub l4s: L4s,
     /// Whether an expectation of it may outlive its first connection.
     pub may_stay: bool,
+    /// Whether it may name the port the announcing packet came from, be it below 1024: no door that is not open to the peer already.
+    pub own_port: bool,
+    /// A port below 1024 that it may name, because the protocol's receivers listen there.
+    pub reserved: Option<u16>,
+    /// Whether its connections are read by this helper, too.
+    pub followed: bool,
 }
 
 impl Class {
     /// A class of TCP connections, each of which uses its expectation up.
     pub const fn new(name: &'static str, scope: Scope, expect_max: u8, timeout_secs: u32) -> Self {
-        Self { name: Cow::Borrowed(name), scope, expect_max, timeout_secs, l4s: L4s::Tcp, may_stay: false }
+        Self {
+            name: Cow::Borrowed(name),
+            scope,
+            expect_max,
+            timeout_secs,
+            l4s: L4s::Tcp,
+            may_stay: false,
+            own_port: false,
+            reserved: None,
+            followed: false,
+        }
     }
 
     /// The same for UDP.
@@ -69,6 +85,27 @@ impl Class {
     #[must_use]
     pub const fn staying(mut self) -> Self {
         self.may_stay = true;
+        self
+    }
+
+    /// The same, for answers to the port that asked.
+    #[must_use]
+    pub const fn to_own_port(mut self) -> Self {
+        self.own_port = true;
+        self
+    }
+
+    /// The same, for this port, too, which is below 1024.
+    #[must_use]
+    pub const fn to_reserved(mut self, port: u16) -> Self {
+        self.reserved = Some(port);
+        self
+    }
+
+    /// The same, with connections that this helper reads, too.
+    #[must_use]
+    pub const fn followed(mut self) -> Self {
+        self.followed = true;
         self
     }
 

@@ -43,7 +43,16 @@ fn an_announcement_is_expected_from_peer_to_announcer() {
     let released = stage.kernel.carries(flow.client(PORT));
     assert_eq!(released.payload(), PORT.as_bytes());
     let (client, server) = (flow.flow.orig.src, flow.flow.orig.dst);
-    let asked = Asked { flow: flow.flow, src: Some(server), dst: client, port: 2000, saved: 2000, nat: None, answer: Ok(true) };
+    let asked = Asked {
+        flow: flow.flow,
+        src: Some(server),
+        dst: client,
+        port: 2000,
+        saved: 2000,
+        nat: None,
+        answer: Ok(true),
+        beside: false,
+    };
     assert_eq!(stage.kernel.asked(), [asked]);
     assert!(matches!(stage.stop(), Ended::Orderly));
 }

@@ -4,6 +4,7 @@
 
 mod chaos;
 mod crashes;
+mod first;
 mod journey;
 mod staff;
 

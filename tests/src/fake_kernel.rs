@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::{CtInfo, Dir, Flow, FlowId, State};
-use cthelper_supervisor::kernel::{Arrived, Change, Denied, Fault, Incoming, Intake, Kernel, PacketId, Received, Release, Wish};
+use cthelper_supervisor::kernel::{
+    Arrived, Change, Denied, Fault, Incoming, Intake, Kernel, Made, PacketId, Received, Release, Wish,
+};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::control::Packet;
@@ -78,6 +80,8 @@ pub struct Asked {
     pub nat: Option<Dir>,
     /// Whether it was agreed to, and whether that made a new expectation.
     pub answer: Result<bool, Denied>,
+    /// It went out beside the verdict of a first packet.
+    pub beside: bool,
 }
 
 #[derive(Default)]
@@ -93,6 +97,7 @@ struct Inner {
     unqueued: Vec<Packet>,
     states: HashMap<FlowId, State>,
     scripted: VecDeque<Denied>,
+    swallowed: VecDeque<Result<Made, Denied>>,
     asked: Vec<Asked>,
     withdrawn: usize,
     after_drain: Option<Packet>,
@@ -178,6 +183,11 @@ impl Script {
     /// The next expectations asked for are refused in this way, one each.
     pub fn denies(&self, denied: impl IntoIterator<Item = Denied>) {
         self.shared.lock().scripted.extend(denied);
+    }
+
+    /// This becomes of the next expectations that go out beside a verdict, one each.
+    pub fn swallows(&self, made: impl IntoIterator<Item = Result<Made, Denied>>) {
+        self.shared.lock().swallowed.extend(made);
     }
 
     /// Waits until this packet has come back.
@@ -371,17 +381,31 @@ impl Kernel for FakeKernel {
         Ok(())
     }
 
+    fn release_announcing(&mut self, id: PacketId, change: &Change<'_>, wish: &Wish<'_>) -> Result<Made, Denied> {
+        self.release(id, Release::Change(*change)).unwrap();
+        self.flush().unwrap();
+        let mut inner = self.shared.lock();
+        if inner.released.iter().any(|released| released.id == id.0 && released.packet.confirmed) {
+            inner.trespasses.push(format!("an expectation beside packet {}, whose connection is in the table", id.0));
+        }
+        let made = inner.swallowed.pop_front().unwrap_or(Ok(Made::Seen));
+        let mut asked = asked(wish, true);
+        asked.answer = made.and_then(|_| inner.judge(&asked));
+        inner.asked.push(asked);
+        asked.answer.and(made)
+    }
+
+    fn may_expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied> {
+        let mut inner = self.shared.lock();
+        match inner.scripted.pop_front() {
+            Some(denied) => Err(denied),
+            None => inner.judge(&asked(wish, true)).map(drop),
+        }
+    }
+
     fn expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied> {
         let mut inner = self.shared.lock();
-        let mut asked = Asked {
-            flow: *wish.flow,
-            src: wish.permit.src,
-            dst: wish.permit.dst,
-            port: wish.port,
-            saved: wish.permit.dport,
-            nat: wish.permit.nat,
-            answer: Ok(true),
-        };
+        let mut asked = asked(wish, false);
         asked.answer = inner.scripted.pop_front().map_or_else(|| inner.judge(&asked), Err);
         inner.asked.push(asked);
         asked.answer.map(drop)
@@ -397,6 +421,19 @@ impl Kernel for FakeKernel {
 
     fn trouble(&self) -> Vec<(&'static str, u64)> {
         Vec::new()
+    }
+}
+
+fn asked(wish: &Wish<'_>, beside: bool) -> Asked {
+    Asked {
+        flow: *wish.flow,
+        src: wish.permit.src,
+        dst: wish.permit.dst,
+        port: wish.port,
+        saved: wish.permit.saved,
+        nat: wish.permit.nat,
+        answer: Ok(true),
+        beside,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod binaries;
 pub mod calls;
 pub mod capture;
 pub mod control;
+pub mod datagrams;
 pub mod fake_kernel;
 pub mod packets;
 pub mod program;

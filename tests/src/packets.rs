@@ -96,9 +96,10 @@ pub fn checksums_are_right(packet: &[u8]) -> bool {
     header_is_right && transport_sum(src, dst, protocol, body) == 0
 }
 
-/// The application's bytes of a TCP packet made here.
+/// The application's bytes of a packet made here.
 pub fn payload(packet: &[u8]) -> &[u8] {
-    &packet[if packet[0] >> 4 == 4 { 40 } else { 60 }..]
+    let (header, protocol) = if packet[0] >> 4 == 4 { (20, packet[9]) } else { (40, packet[6]) };
+    &packet[header + if protocol == 17 { 8 } else { 20 }..]
 }
 
 fn transport_sum(src: IpAddr, dst: IpAddr, protocol: u8, body: &[u8]) -> u16 {

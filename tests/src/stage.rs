@@ -42,6 +42,11 @@ impl Play {
         Self::new("ftp", "ftp", binary("cthelper-worker"))
     }
 
+    /// Another helper of the shipped worker.
+    pub fn helper(name: &str) -> Self {
+        Self::new(name, name, binary("cthelper-worker"))
+    }
+
     /// An imposter that will behave as `mode` says.
     pub fn imposter(mode: &str) -> Self {
         Self::new("imposter", mode, binary("imposter"))

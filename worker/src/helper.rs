@@ -88,6 +88,12 @@ pub fn udp(class: u8, dst: IpAddr, dport: u16) -> Expect {
     Expect { proto: L4::Udp.number(), ..tcp(class, dst, dport) }
 }
 
+/// UDP packets from anybody to the port that sent this message, in the class of this index, until the class's timeout: the answers to a
+/// question that went to many.
+pub fn answers(class: u8, cx: &Cx<'_>) -> Expect {
+    Expect { src: Source::Anyone, permanent: true, ..udp(class, cx.sender(), cx.sender_port()) }
+}
+
 /// One message's surroundings: the packet, its flow, the private state; and what may be done.
 pub struct Cx<'a> {
     pub(crate) header: &'a PacketHeader,
@@ -136,6 +142,20 @@ impl Cx<'_> {
     /// Address of the message's sender, as it knows itself.
     pub fn sender(&self) -> IpAddr {
         self.flow().tuple(self.dir()).src
+    }
+
+    /// Port of the message's sender, as it knows itself.
+    pub fn sender_port(&self) -> u16 {
+        self.flow().tuple(self.dir()).sport
+    }
+
+    /// Whether the message goes to many hosts: multicast or IPv4 broadcast. No mask is known here, so any address that ends in 255 counts
+    /// as a network's broadcast address.
+    pub fn asks_many(&self) -> bool {
+        match self.peer() {
+            IpAddr::V4(addr) => addr.is_multicast() || addr.octets().last() == Some(&255),
+            IpAddr::V6(addr) => addr.is_multicast(),
+        }
     }
 
     /// Address of the message's sender, as the receiver knows it.

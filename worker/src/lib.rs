@@ -30,4 +30,4 @@ pub mod stream;
 pub mod testkit;
 
 pub use cthelper_proto::Malformed;
-pub use helper::{Cx, Framing, Helper, Judge, Refused, tcp, udp};
+pub use helper::{Cx, Framing, Helper, Judge, Refused, answers, tcp, udp};

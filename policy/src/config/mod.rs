@@ -3,7 +3,9 @@
 //! A file that says `[helper.ftp]` is complete. A key we do not know is an error: a misspelt `loose` must not be a silent default.
 
 mod error;
+mod events;
 mod helper;
+mod literal;
 mod metrics;
 pub mod reload;
 mod restart;
@@ -15,6 +17,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use error::ConfigError;
+pub use events::{Access, QueueConfig, Readers, Room, Select, UnknownReader, WhenFull, Who};
 pub use helper::{ClassConfig, HelperConfig, MismatchedManifest};
 pub use metrics::Metrics;
 use values::HelperName;
@@ -29,6 +32,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[helper.NAME]`, by name; at least one.
     pub helpers: BTreeMap<String, HelperConfig>,
+    /// `[events.queue.N]`, by number.
+    pub queues: BTreeMap<u16, QueueConfig>,
 }
 
 /// `[daemon]`: what concerns all helpers.
@@ -79,6 +84,7 @@ struct File {
     daemon: DaemonTable,
     metrics: metrics::Table,
     helper: BTreeMap<HelperName, helper::Table>,
+    events: events::Events,
 }
 
 impl Config {
@@ -105,8 +111,10 @@ impl Config {
             return Err(ConfigError::at(file_name, text, uids.span(), reason));
         }
         let helpers = file.helper.into_iter().map(|(name, table)| (name.0.clone(), table.into_config(name.0))).collect();
+        let queues = file.events.into_queues(text).map_err(|(span, reason)| ConfigError::at(file_name, text, span, reason))?;
         let DaemonTable { user, group, uids } = file.daemon;
-        Ok(Self { daemon: Daemon { user, group, uids: uids.map(Spanned::into_inner) }, metrics: file.metrics.into(), helpers })
+        let daemon = Daemon { user, group, uids: uids.map(Spanned::into_inner) };
+        Ok(Self { daemon, metrics: file.metrics.into(), helpers, queues })
     }
 
     /// The uid for this helper's workers, if `[daemon] uids` gives them one: the first for the first name of the configuration in the

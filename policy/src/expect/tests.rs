@@ -53,7 +53,19 @@ fn judged(flow: &Flow, dir: Dir, expect: &Expect) -> Result<Permit, Rule> {
 }
 
 fn permit(src: &str, dst: &str, dport: u16, nat: Option<Dir>) -> Permit {
-    Permit { src: Some(ip(src)), sport: None, dst: ip(dst), dport, proto: 6, class: 0, permanent: false, nat }
+    Permit {
+        src: Some(ip(src)),
+        sport: None,
+        dst: ip(dst),
+        dport,
+        saved: dport,
+        own_port: false,
+        proto: 6,
+        class: 0,
+        permanent: false,
+        nat,
+        followed: false,
+    }
 }
 
 #[test]
@@ -88,6 +100,55 @@ fn passive_mode_behind_dnat_expects_client_to_the_servers_face() {
 #[test]
 fn active_mode_behind_dnat_comes_from_the_servers_own_address() {
     assert_eq!(judged(&dnat(), Dir::Orig, &to(CLIENT, 2000)), Ok(permit(INSIDE, CLIENT, 2000, Some(Dir::Reply))));
+}
+
+fn datagrams(flow: Flow) -> Flow {
+    let udp = |tuple: Tuple| Tuple { proto: 17, ..tuple };
+    Flow { orig: udp(flow.orig), reply: udp(flow.reply), ..flow }
+}
+
+#[test]
+fn a_flows_own_port_is_expected_where_its_peer_knows_it() {
+    let class = Class::new("tftp", Scope::BothEnds, 1, 300).udp().to_own_port();
+    let own = Expect { proto: 17, ..to(CLIENT, 40000) };
+    let mut master = datagrams(snat());
+    master.reply.dport = 1024;
+    let granted = judge(&Rules::default(), Some(&class), &master, Dir::Orig, &own).unwrap();
+    assert_eq!((granted.dst, granted.dport, granted.saved, granted.nat), (ip(ROUTER), 1024, 40000, Some(Dir::Reply)));
+    assert_eq!(granted.ports(7).collect::<Vec<_>>(), [1024], "nobody could be told of another");
+    let other = Expect { dport: 40001, ..own };
+    let granted = judge(&Rules::default(), Some(&class), &master, Dir::Orig, &other).unwrap();
+    assert_eq!((granted.dport, granted.saved, granted.own_port), (40001, 40001, false));
+    let plain = Class { own_port: false, ..class };
+    let granted = judge(&Rules::default(), Some(&plain), &master, Dir::Orig, &own).unwrap();
+    assert_eq!((granted.dport, granted.saved), (40000, 40000), "a class that does not say so names ports of its own");
+}
+
+#[test]
+fn a_privileged_port_may_be_the_flows_own_or_the_classs() {
+    let class = Class::new("dhcpv6", Scope::AnyToEnd, 1, 300).udp().staying().to_own_port().to_reserved(546);
+    let mut master = datagrams(plain());
+    (master.orig.sport, master.reply.dport) = (547, 547);
+    let expect = |dst: &str, dport| Expect { src: Source::Anyone, proto: 17, permanent: true, ..to(dst, dport) };
+    let judged =
+        |class: &Class, expect: &Expect| judge(&Rules::default(), Some(class), &master, Dir::Orig, expect).map(|p| p.dport);
+    assert_eq!(judged(&class, &expect(CLIENT, 547)), Ok(547));
+    assert_eq!(judged(&class, &expect(CLIENT, 546)), Ok(546));
+    assert_eq!(judged(&class, &expect(CLIENT, 548)), Err(Rule::PrivilegedPort));
+    assert_eq!(judged(&class, &expect(CLIENT, 0)), Err(Rule::PrivilegedPort));
+    let without = Class { own_port: false, reserved: None, ..class };
+    for port in [546, 547] {
+        assert_eq!(judged(&without, &expect(CLIENT, port)), Err(Rule::PrivilegedPort));
+    }
+    let loose = Rules { loose: true, ..Rules::default() };
+    let elsewhere = judge(
+        &loose,
+        Some(&Class { own_port: true, reserved: Some(546), ..without }),
+        &master,
+        Dir::Orig,
+        &expect("192.0.2.9", 546),
+    );
+    assert_eq!(elsewhere, Err(Rule::PrivilegedPort), "of the asking host only");
 }
 
 #[test]

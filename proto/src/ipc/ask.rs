@@ -237,8 +237,10 @@ rules! {
     Rate = "rate",
     /// One packet announces more than it may.
     PerPacket = "per-packet",
-    /// The connection has not completed its handshake, so the kernel cannot attach an expectation yet.
+    /// The master is not in the kernel's table: gone, or never let in.
     Unconfirmed = "unconfirmed",
+    /// A connection's first packet announces a second connection: the kernel takes one beside a verdict.
+    FirstPacket = "first-packet",
     /// Under NAT, no port was free to announce instead.
     NoPortFree = "no-port-free",
     /// The kernel's table of expectations is full.

@@ -72,6 +72,8 @@ pub mod flag {
     pub const ACK_TLVS: u16 = 0x200;
 }
 
+/// Kind of a message that says nothing.
+pub const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// Kinds below are netlink's own.
@@ -122,7 +124,9 @@ pub enum Body<'a> {
         /// The rest.
         attrs: Attrs<'a>,
     },
-    /// Netlink's own business: no-ops, batch marks.
+    /// `NLMSG_NOOP`: what stands behind the header. No kernel sends it; the broker's notices are of this kind.
+    Noop(&'a [u8]),
+    /// Netlink's own business: batch marks, overruns.
     Other,
 }
 
@@ -196,6 +200,7 @@ fn message(mut reader: Reader<'_>) -> Result<Message<'_>, Malformed> {
     let body = match header.kind {
         NLMSG_ERROR => Body::Ack(ack(header.flags, reader)?),
         NLMSG_DONE => Body::Done(errno(&mut reader)?),
+        NLMSG_NOOP => Body::Noop(reader.rest()),
         kind if kind < NLMSG_MIN_TYPE || kind >> 8 == 0 => Body::Other,
         kind => {
             let [op, subsystem] = kind.to_le_bytes();

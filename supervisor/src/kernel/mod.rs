@@ -25,7 +25,7 @@ pub struct Arrived<'a> {
     pub flow: Flow,
     /// Where the connection stands.
     pub info: CtInfo,
-    /// Whether the connection is in the kernel's table yet; only then can expectations be attached through it.
+    /// Whether the connection is in the kernel's table yet; if not, an expectation of it can only go out beside this packet's verdict.
     pub confirmed: bool,
     /// Whether the connection was itself announced by another. Some kernels (seen on Linux 6.1.0-48 of Debian, with the kernel's own helper
     /// too) give it its master's helper, whose protocol it does not speak.
@@ -123,6 +123,15 @@ pub enum Denied {
     Other(Errno),
 }
 
+/// What is known of an expectation that went out beside a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// The kernel has it.
+    Seen,
+    /// It is not in the table: used up by an answer that was faster than we looked, or never made, because the kernel tells no error.
+    Unseen,
+}
+
 /// The kernel or the operating system failed while `doing` something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -186,11 +195,19 @@ pub trait Kernel {
     /// Gives a held packet back; takes effect at the latest with [`Self::flush`].
     fn release(&mut self, id: PacketId, release: Release<'_>) -> Result<(), Fault>;
 
+    /// Gives a connection's first packet back together with the expectation it announces, and sends both at once. The packet goes back in
+    /// any case.
+    fn release_announcing(&mut self, id: PacketId, change: &Change<'_>, wish: &Wish<'_>) -> Result<Made, Denied>;
+
     /// Sends what was released.
     fn flush(&mut self) -> Result<(), Fault>;
 
     /// Expects a connection; the kernel has agreed when this returns `Ok`. Repeating an expectation of the same master is `Ok`.
     fn expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied>;
+
+    /// Whether nothing stands in the way of an expectation whose master is not in the table yet, which is therefore made by
+    /// [`Self::release_announcing`].
+    fn may_expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied>;
 
     /// Takes an expectation back; one that is gone already is no error.
     fn withdraw(&mut self, wish: &Wish<'_>);

@@ -11,7 +11,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 
 use super::Lane;
 use super::session::OutOfTurn;
-use super::tickets::Held;
+use super::tickets::{Announces, Held};
 use crate::kernel::{Denied, Kernel, Wish};
 
 /// Longest ask, bytes. A manifest at all its limits has about 500.
@@ -58,7 +58,7 @@ impl<K: Kernel> Lane<K> {
         let Some(held) = self.tickets.with_worker(ticket) else {
             return Err(OutOfTurn(format!("Expect for ticket {} that it does not hold", ticket.0)));
         };
-        if let Some(grant) = self.flows.granted_before(held, expect) {
+        if let Some(grant) = self.flows.granted_before(held, expect).or_else(|| granted_just_now(held, expect)) {
             return Ok(Answer::Granted(grant));
         }
         let class = self.served.as_ref().and_then(|manifest| manifest.classes.get(usize::from(expect.class)));
@@ -68,12 +68,16 @@ impl<K: Kernel> Lane<K> {
             let first = self.flows.port_before(held, expect);
             let port = ask_kernel(&mut self.kernel, held, &permit, first, self.setup.name())?;
             self.granted = self.granted.wrapping_add(1);
-            Ok(Grant { id: ExpectId(self.granted), addr: permit.dst, port })
+            Ok((permit, Grant { id: ExpectId(self.granted), addr: permit.dst, port }))
         });
         match verdict {
-            Ok(grant) => {
+            Ok((_, grant)) if held.confirmed => {
                 self.flows.granted(held, expect, grant, now);
                 self.counters.expectations += 1;
+                Ok(Answer::Granted(grant))
+            }
+            Ok((permit, grant)) => {
+                held.announces = Some(Announces { expect: *expect, permit, grant });
                 Ok(Answer::Granted(grant))
             }
             Err(rule) => {
@@ -90,6 +94,9 @@ impl<K: Kernel> Lane<K> {
         let Some(held) = self.tickets.with_worker(ticket) else {
             return Err(OutOfTurn(format!("Withdraw for ticket {} that it does not hold", ticket.0)));
         };
+        if held.announces.take_if(|announces| announces.grant.id == id).is_some() {
+            return Ok(Answer::Gone);
+        }
         if let Some((expect, grant, dir)) = self.flows.withdraw(held, id) {
             let class = self.served.as_ref().and_then(|manifest| manifest.classes.get(usize::from(expect.class)));
             if let Ok(permit) = judge(self.judge.rules(), class, &held.flow, dir, &expect) {
@@ -115,23 +122,38 @@ impl<K: Kernel> Lane<K> {
     }
 }
 
-/// Asks the kernel; under NAT, port after port until one is free. Returns the port that was agreed on.
+/// The grant this worker has had for the same announcement of this first packet.
+fn granted_just_now(held: &Held, expect: &Expect) -> Option<Grant> {
+    held.announces.filter(|announces| announces.expect == *expect).map(|announces| announces.grant)
+}
+
+/// Asks the kernel; under NAT, port after port until one is free. Returns the port that was agreed on. The master of a first packet is
+/// not in the kernel's table yet: then it is only asked whether something stands in the way.
 fn ask_kernel<K: Kernel>(kernel: &mut K, held: &Held, permit: &Permit, first: Option<u16>, helper: &str) -> Result<u16, Rule> {
-    if !held.confirmed {
-        return Err(Rule::Unconfirmed);
+    if held.announces.is_some() {
+        return Err(Rule::FirstPacket);
     }
     let seed = u64::from(held.flow.id.0);
     for port in first.into_iter().chain(permit.ports(seed)) {
-        match kernel.expect(&Wish { flow: &held.flow, zone: held.zone, permit, port }) {
+        let wish = Wish { flow: &held.flow, zone: held.zone, permit, port };
+        match if held.confirmed { kernel.expect(&wish) } else { kernel.may_expect(&wish) } {
             Ok(()) => return Ok(port),
             Err(Denied::Busy) => {}
-            Err(Denied::TableFull) => return Err(Rule::TableFull),
-            Err(Denied::Gone) => return Err(Rule::Unconfirmed),
-            Err(Denied::Other(errno)) => {
-                tracing::warn!(helper, %errno, "the kernel refuses an expectation");
-                return Err(Rule::Kernel);
-            }
+            Err(denied) => return Err(rule_of(denied, helper)),
         }
     }
     Err(Rule::NoPortFree)
+}
+
+/// The rule by which the kernel's no is counted.
+pub(super) fn rule_of(denied: Denied, helper: &str) -> Rule {
+    match denied {
+        Denied::Busy => Rule::NoPortFree,
+        Denied::TableFull => Rule::TableFull,
+        Denied::Gone => Rule::Unconfirmed,
+        Denied::Other(errno) => {
+            tracing::warn!(helper, %errno, "the kernel refuses an expectation");
+            Rule::Kernel
+        }
+    }
 }

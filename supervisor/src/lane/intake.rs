@@ -48,13 +48,14 @@ impl<K: Kernel> Lane<K> {
         let now = Instant::now();
         let mut dropped = Vec::new();
         let room = self.kernel.window().saturating_sub(self.tickets.held());
+        let follows = self.served.as_ref().is_some_and(|manifest| manifest.classes.iter().any(|class| class.followed));
         let Self { kernel, tickets, flows, counters, setup, l4s, blame, .. } = self;
         let received = kernel.receive(room, &mut |incoming| {
             counters.packets += 1;
             let arrived = match (incoming, unhelped) {
                 (Incoming::Packet(arrived), _) if blame.is_left_alone(arrived.flow.id, now) => return pass(counters),
-                // The announced connection carries what the announcement was about, a stranger's file: no helper reads that.
-                (Incoming::Packet(arrived), _) if arrived.expected => return pass(counters),
+                // The announced connection carries what the announcement was about, a stranger's file: no helper reads that, unless it says so.
+                (Incoming::Packet(arrived), _) if arrived.expected && !follows => return pass(counters),
                 (Incoming::Packet(arrived), None) => arrived,
                 (Incoming::Packet(_), Some(Unhelped::Pass)) => return pass(counters),
                 (Incoming::Packet(arrived), Some(Unhelped::Drop)) => {
@@ -106,6 +107,7 @@ fn hold(tickets: &mut super::Tickets, flows: &super::Flows, arrived: &Arrived<'_
         packet: tickets.buffer(arrived.packet),
         payload: payload.at,
         asks: 0,
+        announces: None,
         deadline: None,
     }
 }

@@ -8,9 +8,10 @@ use cthelper_proto::packet::edit::{Applied, EditError, apply};
 use cthelper_proto::types::State;
 
 use super::Lane;
+use super::ask::rule_of;
 use super::session::OutOfTurn;
-use super::tickets::Held;
-use crate::kernel::{Change, Kernel, Release};
+use super::tickets::{Announces, Held};
+use crate::kernel::{Change, Kernel, Made, Release, Wish};
 
 /// What is wrong with the edits of a verdict.
 enum Unfit {
@@ -79,21 +80,19 @@ impl<K: Kernel> Lane<K> {
             }
             !late
         });
-        if applied.is_none() && state.is_none() {
-            self.release(held, Release::Accept);
-        } else {
-            self.release(
-                held,
-                Release::Change(Change {
-                    flow: &held.flow,
-                    zone: held.zone,
-                    dir: held.info.dir(),
-                    packet: applied.as_ref().map(|_| packet.as_slice()),
-                    grown: applied.map_or(0, |applied| applied.grown),
-                    seq: held.tcp.map_or(0, |segment| segment.seq),
-                    state,
-                }),
-            );
+        let change = Change {
+            flow: &held.flow,
+            zone: held.zone,
+            dir: held.info.dir(),
+            packet: applied.as_ref().map(|_| packet.as_slice()),
+            grown: applied.map_or(0, |applied| applied.grown),
+            seq: held.tcp.map_or(0, |segment| segment.seq),
+            state,
+        };
+        match &held.announces {
+            Some(announces) => self.release_announcing(held, &change, announces),
+            None if applied.is_none() && state.is_none() => self.release(held, Release::Accept),
+            None => self.release(held, Release::Change(change)),
         }
         self.edited = packet;
         if let Some(state) = state {
@@ -101,6 +100,25 @@ impl<K: Kernel> Lane<K> {
             self.tickets.state_changed(&held.flow, state);
         }
         Ok(())
+    }
+
+    /// Gives a first packet back with its expectation. Only now it is known whether the kernel has it.
+    fn release_announcing(&mut self, held: &Held, change: &Change<'_>, announces: &Announces) {
+        self.counters.verdicts += 1;
+        let Announces { expect, permit, grant } = announces;
+        let wish = Wish { flow: &held.flow, zone: held.zone, permit, port: grant.port };
+        match self.kernel.release_announcing(held.id, change, &wish) {
+            Ok(made) => {
+                self.counters.expectations += 1;
+                if made == Made::Unseen {
+                    self.counters.trouble("expectation-unseen");
+                }
+            }
+            Err(denied) => {
+                let rule = rule_of(denied, self.setup.name());
+                self.refuse(rule, Master::from(&held.flow.orig), Some(expect));
+            }
+        }
     }
 
     /// TCP under NAT only, and a few times per segment.

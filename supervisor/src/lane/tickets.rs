@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::time::Instant;
 
-use cthelper_proto::ipc::{Segment, Ticket};
+use cthelper_policy::expect::Permit;
+use cthelper_proto::ipc::{Expect, Grant, Segment, Ticket};
 use cthelper_proto::types::{CtInfo, Flow, FlowId, State, Tuple};
 
 use crate::kernel::PacketId;
@@ -26,8 +27,18 @@ pub(super) struct Held {
     pub(super) payload: Range<usize>,
     /// Expectations asked for while it was in the worker's hands.
     pub(super) asks: u8,
+    /// What it announces as the first packet of its connection, granted to the worker that has it: goes out with the verdict.
+    pub(super) announces: Option<Announces>,
     /// By when the worker must have answered; set when it is sent.
     pub(super) deadline: Option<Instant>,
+}
+
+/// A grant that the kernel does not know yet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Announces {
+    pub(super) expect: Expect,
+    pub(super) permit: Permit,
+    pub(super) grant: Grant,
 }
 
 impl Held {
@@ -101,6 +112,7 @@ impl Tickets {
         for mut held in self.waiting.drain(..count.min(self.waiting.len())) {
             held.deadline = Some(deadline);
             held.asks = 0;
+            held.announces = None; // another worker has to ask anew
             *self.of_flow.entry((held.flow.id, held.flow.orig)).or_default() += 1;
             self.in_flight.push_back(held);
         }

@@ -14,7 +14,7 @@ macro_rules! helpers {
     };
 }
 
-helpers! { ftp }
+helpers! { ftp tftp mdns slp dhcpv6 }
 
 /// The built-in helper of this name.
 pub fn find(name: &str) -> Option<Box<dyn Helper>> {

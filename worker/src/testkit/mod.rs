@@ -34,7 +34,7 @@ use crate::helper::{Framing, Helper};
 use crate::serve::Server;
 
 pub use kernel::Kernel;
-pub use nets::{Net, tcp, udp};
+pub use nets::{Net, answers_from, tcp, udp};
 
 /// Starts a conversation: IPv4, no address translation, client 10.0.1.2, server 10.0.2.2.
 pub fn talk<H: Helper + Clone + 'static>(helper: H) -> Talk {
@@ -98,6 +98,19 @@ impl Talk {
         self.l4 = L4::Udp;
         self.flow.orig.proto = L4::Udp.number();
         self.flow.reply.proto = L4::Udp.number();
+        self
+    }
+
+    /// The client speaks to another address, such as a group: nobody answers from there, and nothing is translated.
+    pub fn to(mut self, addr: &str) -> Self {
+        self.flow.orig.dst = addr.parse().unwrap();
+        self.flow.reply = self.flow.orig.inverse();
+        self
+    }
+
+    /// The client speaks from another port.
+    pub fn from_port(mut self, port: u16) -> Self {
+        (self.flow.orig.sport, self.flow.reply.dport) = (port, port);
         self
     }
 

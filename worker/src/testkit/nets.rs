@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use cthelper_proto::ipc::Expect;
+use cthelper_proto::ipc::{Expect, Source};
 use cthelper_proto::types::{Flow, FlowId, L4, Tuple};
 
 use crate::helper;
@@ -56,4 +56,9 @@ pub fn tcp(to: &str) -> Expect {
 pub fn udp(to: &str) -> Expect {
     let to: SocketAddr = to.parse().unwrap();
     helper::udp(0, to.ip(), to.port())
+}
+
+/// UDP packets from this port, or any, of anybody to this address and port, class 0, until the class's timeout.
+pub fn answers_from(sport: Option<u16>, to: &str) -> Expect {
+    Expect { src: Source::Anyone, sport, permanent: true, ..udp(to) }
 }

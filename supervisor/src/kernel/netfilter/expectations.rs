@@ -8,20 +8,50 @@ use cthelper_proto::types::Tuple;
 use nix::errno::Errno;
 
 use super::socket::Nfnl;
-use crate::kernel::{Denied, Wish};
+use crate::kernel::{Denied, Made, Wish};
 
-/// Creates it; one that this master has already is as good.
-pub(super) fn create(socket: &mut Nfnl, wish: &Wish<'_>) -> Result<(), Denied> {
+/// Creates it. One that this master has already is as good; a permanent one of a class with this `timeout` begins anew.
+pub(super) fn create(socket: &mut Nfnl, wish: &Wish<'_>, timeout: Option<u32>) -> Result<(), Denied> {
     let wanted = expectation(wish);
     let created = socket.request(|out, seq| expect::create(out, seq, flag::ACK | flag::CREATE | flag::EXCL, &wanted), |_| ());
     match created.map_err(|refusal| refusal.errno) {
         Ok(()) => Ok(()),
-        Err(Errno::EEXIST) if is_ours(socket, &wanted) => Ok(()),
+        Err(Errno::EEXIST) if is_ours(socket, &wanted) => {
+            if wish.permit.permanent {
+                let refreshed = Expectation { timeout, ..wanted };
+                let _ = socket.request(|out, seq| expect::create(out, seq, flag::ACK | flag::CREATE, &refreshed), |_| ());
+            }
+            Ok(())
+        }
         // EALREADY: the same tuple in another class or of another master.
         Err(Errno::EEXIST | Errno::EBUSY | Errno::EALREADY) => Err(Denied::Busy),
         Err(Errno::EMFILE) => Err(Denied::TableFull),
         Err(Errno::ENOENT | Errno::ESHUTDOWN) => Err(Denied::Gone),
         Err(errno) => Err(Denied::Other(errno)),
+    }
+}
+
+/// The expectation as it goes out beside a verdict of this helper.
+pub(super) fn beside(wish: &Wish<'_>, helper: &str) -> Expectation {
+    Expectation { helper: wish.permit.followed.then(|| helper.to_owned()), ..expectation(wish) }
+}
+
+/// Whether the table has nothing in the way of it. A table that is full, or an overlap that only the masks tell, is seen afterwards.
+pub(super) fn may_be_made(socket: &mut Nfnl, wish: &Wish<'_>) -> Result<(), Denied> {
+    let wanted = expectation(wish);
+    match find(socket, &wanted) {
+        Some(found) if !same(&found, &wanted) => Err(Denied::Busy),
+        _ => Ok(()),
+    }
+}
+
+/// What became of one that went out beside a verdict, whose errors the kernel keeps to itself (`nfqnl_recv_verdict`, Linux 5.10 to 7.2).
+pub(super) fn made(socket: &mut Nfnl, wanted: &Expectation) -> Result<Made, Denied> {
+    match find(socket, wanted) {
+        Some(found) if same(&found, wanted) => Ok(Made::Seen),
+        Some(_) => Err(Denied::Busy),
+        None if wanted.flags & PERMANENT != 0 => Err(Denied::Other(Errno::ENOENT)),
+        None => Ok(Made::Unseen),
     }
 }
 
@@ -37,19 +67,26 @@ pub(super) fn delete(socket: &mut Nfnl, wish: &Wish<'_>) {
 
 /// Whether the expectation in the kernel's table is the one we want: same master, same translation.
 fn is_ours(socket: &mut Nfnl, wanted: &Expectation) -> bool {
-    let mut ours = false;
+    find(socket, wanted).is_some_and(|found| same(&found, wanted))
+}
+
+fn same(found: &Expectation, wanted: &Expectation) -> bool {
+    let port = |expectation: &Expectation| expectation.nat.map(|nat| nat.port);
+    found.master == wanted.master && found.tuple == wanted.tuple && port(found) == port(wanted)
+}
+
+/// The expectation that a connection with this tuple would fulfil.
+fn find(socket: &mut Nfnl, wanted: &Expectation) -> Option<Expectation> {
+    let mut found = None;
     let asked = socket.request(
         |out, seq| expect::get(out, seq, &wanted.tuple, wanted.zone),
         |message| {
-            if let Body::Nf { attrs, family, .. } = message.body
-                && let Ok(found) = Expectation::parse(attrs, family)
-            {
-                let same_port = found.nat.map(|nat| nat.port) == wanted.nat.map(|nat| nat.port);
-                ours = found.master == wanted.master && found.tuple == wanted.tuple && same_port;
+            if let Body::Nf { attrs, family, .. } = message.body {
+                found = Expectation::parse(attrs, family).ok();
             }
         },
     );
-    asked.is_ok() && ours
+    asked.ok().and(found)
 }
 
 fn expectation(wish: &Wish<'_>) -> Expectation {
@@ -61,7 +98,7 @@ fn expectation(wish: &Wish<'_>) -> Expectation {
         sport: permit.sport.unwrap_or(0),
         dport: wish.port,
     };
-    let follows = permit.nat.map(|dir| Nat { dir, addr: None, port: permit.dport });
+    let follows = permit.nat.map(|dir| Nat { dir, addr: None, port: permit.saved });
     Expectation {
         mask: Mask::new(permit.src.is_some(), permit.sport.is_some()),
         flags: if permit.permanent { PERMANENT } else { 0 },

@@ -16,7 +16,7 @@ use crate::audit::Audit;
 use crate::keeper::custody::Custody;
 use crate::keeper::heir::Heir;
 
-use super::{Arrived, Change, Denied, Fault, Incoming, Intake, Kernel, PacketId, Received, Release, Wish};
+use super::{Arrived, Change, Denied, Fault, Incoming, Intake, Kernel, Made, PacketId, Received, Release, Wish};
 
 pub mod expectations;
 pub mod numbers;
@@ -180,6 +180,20 @@ impl Kernel for Netfilter {
         }
     }
 
+    fn release_announcing(&mut self, id: PacketId, change: &Change<'_>, wish: &Wish<'_>) -> Result<Made, Denied> {
+        let (Some(queue), Some(manifest)) = (&mut self.queue, &self.manifest) else { return Err(Denied::Other(Errno::ENODEV)) };
+        let expectation = expectations::beside(wish, &manifest.name);
+        let info = change.state.as_ref().map(State::as_bytes);
+        let parts = VerdictParts {
+            payload: change.packet,
+            ct: Some(CtUpdate { help: info.map(|info| (manifest.name.as_ref(), info)), mark: None }),
+            expect: Some(&expectation),
+            ..VerdictParts::default()
+        };
+        queue.verdict(id.0, Decision::Accept, &parts).and_then(|()| queue.flush()).map_err(Denied::Other)?;
+        expectations::made(&mut self.requests, &expectation)
+    }
+
     fn flush(&mut self) -> Result<(), Fault> {
         match &mut self.queue {
             Some(queue) => queue.flush().map_err(|errno| Fault::new("send verdicts", errno)),
@@ -188,7 +202,12 @@ impl Kernel for Netfilter {
     }
 
     fn expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied> {
-        expectations::create(&mut self.requests, wish)
+        let class = self.manifest.as_ref().and_then(|manifest| manifest.classes.get(usize::from(wish.permit.class)));
+        expectations::create(&mut self.requests, wish, class.map(|class| class.timeout_secs))
+    }
+
+    fn may_expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied> {
+        expectations::may_be_made(&mut self.requests, wish)
     }
 
     fn withdraw(&mut self, wish: &Wish<'_>) {

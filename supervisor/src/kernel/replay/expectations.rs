@@ -117,6 +117,12 @@ impl Expectations {
         Some(found)
     }
 
+    /// The one that stands in the way of this one.
+    pub fn clash(&self, expected: &Expected) -> Option<Expected> {
+        let refreshable = |entry: &Entry| entry.expected.is_same(expected) && entry.is_of(expected.master, expected.class);
+        self.entries.iter().find(|entry| entry.expected.clashes(expected) && !refreshable(entry)).map(|entry| entry.expected)
+    }
+
     /// Takes one back; `false` = it was not there any more.
     pub fn withdraw(&mut self, expected: &Expected) -> bool {
         self.remove_first(|entry| entry.expected.is_same(expected) && entry.expected.master == expected.master).is_some()

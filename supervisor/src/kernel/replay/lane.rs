@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use super::crashes::Crashes;
 use super::{Arrival, CaptureError, Denied, Expected, Inserted, Replay, What};
 use crate::audit::Records;
-use crate::kernel::{self, Arrived, Change, Fault, Incoming, Intake, Kernel, PacketId, Received, Release, Wish};
+use crate::kernel::{self, Arrived, Change, Fault, Incoming, Intake, Kernel, Made, PacketId, Received, Release, Wish};
 
 /// Opens the capture once the helper's manifest, and with it its ports, is known.
 pub type Open<'a> = Box<dyn FnOnce(&Manifest) -> Result<Replay, CaptureError> + 'a>;
@@ -196,8 +196,19 @@ impl Kernel for Recorded<'_> {
         Ok(())
     }
 
+    /// The capture's connections are in the table as soon as they are seen.
+    fn release_announcing(&mut self, _id: PacketId, change: &Change<'_>, wish: &Wish<'_>) -> Result<Made, kernel::Denied> {
+        self.store(change);
+        self.expect(wish).map(|()| Made::Seen)
+    }
+
     fn flush(&mut self) -> Result<(), Fault> {
         Ok(())
+    }
+
+    fn may_expect(&mut self, wish: &Wish<'_>) -> Result<(), kernel::Denied> {
+        let in_the_way = self.replay.as_ref().and_then(|replay| replay.clash(&expected(wish)));
+        in_the_way.map_or(Ok(()), |_| Err(kernel::Denied::Busy))
     }
 
     fn expect(&mut self, wish: &Wish<'_>) -> Result<(), kernel::Denied> {

@@ -170,6 +170,11 @@ impl Replay {
         self.expectations.insert(expected, class, self.now)
     }
 
+    /// The expectation that stands in the way of this one: another that overlaps, or the same of another master or class.
+    pub fn clash(&self, expected: &Expected) -> Option<Expected> {
+        self.expectations.clash(expected)
+    }
+
     /// Takes an expectation back; `false` = it was not there any more.
     pub fn withdraw(&mut self, expected: &Expected) -> bool {
         self.expectations.withdraw(expected)
