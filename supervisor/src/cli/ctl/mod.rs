@@ -70,7 +70,7 @@ pub enum Command {
         /// The role; all of them without it
         role: Option<String>,
     },
-    /// As the nfct of conntrack-tools: list, add, get, delete, flush, disable helper
+    /// As the nfct of conntrack-tools: list, add, get, delete, flush, disable helper; list, add, get, delete, flush, default-set, default-get timeout
     #[command(disable_help_flag = true)]
     Nfct {
         /// As nfct takes them
