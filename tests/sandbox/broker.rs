@@ -46,7 +46,7 @@ impl Served {
         let socket = scratch("broker").join("events.sock");
         let events = UnixListener::bind(&socket).unwrap();
         let metrics = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = metrics.local_addr().unwrap();
+        let address = metrics.local_addr().unwrap();
         for nonblocking in [events.set_nonblocking(true), metrics.set_nonblocking(true)] {
             nonblocking.unwrap();
         }
@@ -62,7 +62,7 @@ impl Served {
             runtime.spawn(office.keep(governor));
             let _ = runtime.block_on(over);
         });
-        let served = Self { office, end, board, records, socket, port, _warden: warden };
+        let served = Self { office, end, board, records, socket, port: address, _warden: warden };
         served.broker();
         served
     }
@@ -158,7 +158,7 @@ fn clients_that_misbehave_are_told_or_dropped_and_counted_and_disturb_nobody() {
     half.write_all(b"{\"metr").unwrap();
     assert!(served.says(b"GET / HTTP/1.1\r\n\r\n").starts_with("{\"error\":\"expected value"));
     assert!(served.says(b"{\"queue\":70000}\n").starts_with("{\"error\":"));
-    assert_eq!(served.says(&[b'x'; 1 << 20]), "{\"error\":\"a request has at most 4096 bytes\"}\n");
+    assert_eq!(served.says(&vec![b'x'; 1 << 20]), "{\"error\":\"a request has at most 4096 bytes\"}\n");
     let gone = served.connect();
     gone.shutdown(Shutdown::Both).unwrap();
     let crowd: Vec<UnixStream> = (0..1000).map(|_| served.connect()).collect();
