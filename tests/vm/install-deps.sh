@@ -11,7 +11,7 @@ PACKAGES=(
     nftables iproute2 procps ethtool python3            # guest: topology
     curl lftp vsftpd python3-pyftpdlib                  # guest: FTP peers
     rpcbind sane-utils                                  # guest: RPC and SANE peers
-    conntrack conntrackd                                # guest: the baseline, and conntrack -E
+    conntrack conntrackd nfct netbase iptables          # guest: the baseline, what cthelperctl is compared with
     gcc libc6-dev                                       # bench.sh: load generator, bare queue loop
 )
 # Daemons among them that Debian would start and enable when it installs them.
