@@ -63,6 +63,8 @@ pub enum Command {
     /// Show expected connections
     #[command(subcommand)]
     Expect(expect::Show),
+    /// The daemon's counters as OpenMetrics text; any user may ask
+    Metrics,
     /// The helpers of a conntrackd.conf as a configuration of cthelperd; what will differ is said on stderr
     Import {
         /// The file of conntrackd
