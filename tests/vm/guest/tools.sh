@@ -8,6 +8,7 @@ tools() {
     good=0 total=0
     tools_nfct
     tools_import
+    tools_expect
     summary ours-tools
 }
 
@@ -64,6 +65,50 @@ tools_import() {
     done
     "$BIN/cthelperctl" nfct flush helper
 }
+
+# Expectations of several kinds come and go while conntrack and cthelperctl watch; both list them. What they print is the same.
+tools_expect() {
+    local form pids=() master
+    modprobe -a nf_conntrack_sane nft_ct nf_conntrack_netlink
+    ip netns exec client sysctl -qw net.netfilter.nf_conntrack_events=1
+    ip netns exec client nft -f "$TOOLS/expectations.nft" || { result ours-tools expect-rules 'nft refused the rules'; return; }
+    for form in '' '-o timestamp' '-o xml'; do
+        ip netns exec client stdbuf -oL conntrack -E expect $form >"/run/watch.theirs$form" 2>/dev/null & pids+=($!)
+        ip netns exec client "$BIN/cthelperctl" expect watch $form >"/run/watch.ours$form" 2>/run/watch.words & pids+=($!)
+    done
+    sleep 2
+    ip netns exec client /usr/bin/python3 "$TOOLS/master.py" & master=$!
+    wait_for 10 _expected 4 || result ours-tools expect-made "$(ip netns exec client conntrack -C expect) of 4"
+    for form in '-f ipv4' '-f ipv6' '-f ipv4 -o xml' '-f ipv6 -o xml' '-f ipv4 -o id,extended'; do
+        ip netns exec client conntrack -L expect $form 2>/dev/null | _timeless >/run/list.theirs
+        ip netns exec client "$BIN/cthelperctl" expect list $form 2>/dev/null | _timeless >/run/list.ours
+        same "expect-list${form// /}" /run/list.theirs /run/list.ours
+    done
+    ip netns exec client "$BIN/cthelperctl" expect delete udp 127.0.0.1:0 127.0.0.1:99
+    ip netns exec client "$BIN/cthelperctl" expect delete udp '[::1]:0' '[::1]:99'
+    if _expected 2; then result ours-tools expect-delete ''; else result ours-tools expect-delete 'two are to be left'; fi
+    ip netns exec client "$BIN/cthelperctl" expect delete udp 127.0.0.1:0 127.0.0.1:99 2>/dev/null
+    case $? in 66) result ours-tools expect-delete-none '' ;; *) result ours-tools expect-delete-none "status $?" ;; esac
+    ip netns exec client "$BIN/cthelperctl" expect flush 2>/dev/null
+    if _expected 0; then result ours-tools expect-flush ''; else result ours-tools expect-flush 'not empty'; fi
+    sleep 1
+    kill -INT "${pids[@]}" $master; wait "${pids[@]}" $master
+    for form in '' '-o xml'; do same "expect-watch${form// /}" "/run/watch.theirs$form" "/run/watch.ours$form"; done
+    sed 's/^\[[0-9]\{10\}\.[0-9]\{1,6\} *\]\t/STAMP\t/' "/run/watch.theirs-o timestamp" >/run/stamps.theirs
+    sed 's/^\[[0-9]\{10\}\.[0-9]\{1,6\} *\]\t/STAMP\t/' "/run/watch.ours-o timestamp" >/run/stamps.ours
+    same expect-watch-stamped /run/stamps.theirs /run/stamps.ours
+    form=$(wc -l </run/watch.ours)
+    if [ "$form" -ge 8 ]; then result ours-tools expect-watch-events ''; else result ours-tools expect-watch-events "$form events"; fi
+    ip netns exec client nft flush ruleset
+    modprobe -r nf_conntrack_sane
+}
+_expected() {
+    local family count=0
+    for family in ipv4 ipv6; do count=$((count + $(ip netns exec client conntrack -L expect -f $family 2>/dev/null | wc -l))); done
+    [ $count = "$1" ]
+}
+# Seconds go on between two lists.
+_timeless() { sed 's/^[0-9]* proto/S proto/; s/<timeout>[0-9]*</<timeout>S</'; }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     BIN=${1:-$BIN}

@@ -100,7 +100,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Rules(dialect) => out.write_all(rules::text(dialect)?.as_bytes())?,
-        Command::Expect(show) => expect::run(*show, &mut out)?,
+        Command::Expect(wanted) => expect::run(wanted, &mut out)?,
         Command::Metrics => out.write_all(broker::metrics(runtime_dir)?.as_bytes())?,
         Command::Import { file } => import::run(file, &mut out, &mut io::stderr())?,
         Command::Policy { role } => out.write_all(policy::text(role.as_deref())?.as_bytes())?,

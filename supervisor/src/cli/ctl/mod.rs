@@ -60,9 +60,9 @@ pub enum Command {
     /// Print rules that attach helpers to connections
     #[command(subcommand)]
     Rules(rules::Dialect),
-    /// Show expected connections
+    /// Show expected connections, or take them back
     #[command(subcommand)]
-    Expect(expect::Show),
+    Expect(expect::Expect),
     /// The daemon's counters as OpenMetrics text; any user may ask
     Metrics,
     /// The helpers of a conntrackd.conf as a configuration of cthelperd; what will differ is said on stderr
