@@ -10,13 +10,16 @@
 //! | [`limits`] | how many and how fast |
 //! | [`restart`] | what follows the end of a worker |
 //! | [`config`] | what the operator may set |
+//! | [`events`] | which events a subscriber gets: the filter language |
 //!
 //! Nothing but [`confine`] touches the system; time is always an argument.
 
 pub mod config;
 pub mod confine;
+pub mod events;
 pub mod expect;
 pub mod limits;
+mod nearest;
 pub mod profile;
 pub mod profiles;
 pub mod restart;

@@ -7,9 +7,11 @@
 //! | [`ipc`] | supervisor ⇄ worker |
 //! | [`ctl`] | operator's tool ⇄ supervisor |
 //! | [`events`] | audit log and `replay --json` |
+//! | [`events_sock`] | broker ⇄ subscribers of conntrack events |
 
 pub mod ctl;
 pub mod events;
+pub mod events_sock;
 pub mod ipc;
 pub mod manifest;
 pub mod netlink;

@@ -117,10 +117,10 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_left_out_whole() {
         let long = vec![1; Writer::MAX_VALUE + 1];
-        assert_eq!(written(|w| w.attr(1, &long)), []);
+        assert_eq!(written(|w| w.attr(1, &long)), [0_u8; 0]);
         assert_eq!(written(|w| w.attr(1, &long[1..])).len(), 65536);
         let text = "a".repeat(Writer::MAX_VALUE);
-        assert_eq!(written(|w| w.str0(1, &text)), []);
+        assert_eq!(written(|w| w.str0(1, &text)), [0_u8; 0]);
         let twice = written(|w| {
             w.u8(1, 1);
             w.nest(2, |w| {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::nearest::nearest;
+
 /// One mistake; shown as `file:line:column: reason`, which editors can jump to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -66,43 +68,15 @@ fn reword(message: &str) -> String {
         return format!("`{unknown}` now belongs in {place}");
     }
     let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
-    match known.iter().min_by_key(|word| distance(unknown, word)).filter(|word| is_near(unknown, word)) {
+    match nearest(unknown, known.iter().copied()) {
         Some(meant) => format!("unknown {what} `{unknown}`; did you mean `{meant}`?"),
         None => format!("unknown {what} `{unknown}`; known here: {}", known.join(", ")),
     }
 }
 
-fn is_near(unknown: &str, known: &str) -> bool {
-    distance(unknown, known) <= 1 + unknown.chars().count() / 4
-}
-
-/// Levenshtein distance: insertions, deletions and replacements of characters.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(row.first_mut().unwrap_or(&mut 0), i + 1);
-        let mut left = i + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(other.chars()) {
-            let best = (diagonal + usize::from(a != b)).min(*cell + 1).min(left + 1);
-            diagonal = std::mem::replace(cell, best);
-            left = best;
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn distance_counts_edits() {
-        for (one, other, edits) in
-            [("", "", 0), ("", "abc", 3), ("abc", "", 3), ("loose", "lose", 1), ("kitten", "sitting", 3), ("ä", "a", 1)]
-        {
-            assert_eq!(distance(one, other), edits, "{one} {other}");
-        }
-    }
 
     #[test]
     fn positions_count_from_one_and_in_characters() {

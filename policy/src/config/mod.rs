@@ -4,7 +4,10 @@
 
 mod ask;
 mod error;
+mod events;
 mod helper;
+mod literal;
+mod metrics;
 pub mod reload;
 mod restart;
 mod values;
@@ -15,7 +18,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use error::ConfigError;
+pub use events::{Access, QueueConfig, Readers, Room, Select, UnknownReader, WhenFull, Who};
 pub use helper::{ClassConfig, HelperConfig, MismatchedManifest};
+pub use metrics::Metrics;
 use values::HelperName;
 pub use values::Uids;
 
@@ -24,8 +29,12 @@ pub use values::Uids;
 pub struct Config {
     /// `[daemon]`.
     pub daemon: Daemon,
+    /// `[metrics]`.
+    pub metrics: Metrics,
     /// `[helper.NAME]`, by name; at least one.
     pub helpers: BTreeMap<String, HelperConfig>,
+    /// `[events.queue.N]`, by number.
+    pub queues: BTreeMap<u16, QueueConfig>,
 }
 
 /// `[daemon]`: what concerns all helpers.
@@ -74,7 +83,9 @@ impl Default for DaemonTable {
 #[serde(deny_unknown_fields, default)]
 struct File {
     daemon: DaemonTable,
+    metrics: metrics::Table,
     helper: BTreeMap<HelperName, helper::Table>,
+    events: events::Events,
 }
 
 impl Config {
@@ -101,8 +112,10 @@ impl Config {
             return Err(ConfigError::at(file_name, text, uids.span(), reason));
         }
         let helpers = file.helper.into_iter().map(|(name, table)| (name.0.clone(), table.into_config(name.0))).collect();
+        let queues = file.events.into_queues(text).map_err(|(span, reason)| ConfigError::at(file_name, text, span, reason))?;
         let DaemonTable { user, group, uids } = file.daemon;
-        Ok(Self { daemon: Daemon { user, group, uids: uids.map(Spanned::into_inner) }, helpers })
+        let daemon = Daemon { user, group, uids: uids.map(Spanned::into_inner) };
+        Ok(Self { daemon, metrics: file.metrics.into(), helpers, queues })
     }
 
     /// The uid for this helper's workers, if `[daemon] uids` gives them one: the first for the first name of the configuration in the
@@ -110,6 +123,11 @@ impl Config {
     pub fn uid_of(&self, helper: &str) -> Option<u32> {
         let place = self.helpers.keys().position(|name| name == helper)?;
         self.daemon.uids.as_ref()?.nth(place)
+    }
+
+    /// The uid for the broker, if `[daemon] uids` has one left: the first behind the helpers'.
+    pub fn brokers_uid(&self) -> Option<u32> {
+        self.daemon.uids.as_ref()?.nth(self.helpers.len())
     }
 
     /// The built-in defaults for helpers named on the command line.
@@ -124,7 +142,7 @@ impl Config {
             let name = HelperName::try_from(name.into()).map_err(|reason| ConfigError::somewhere("--helper", reason))?;
             Ok((name.0.clone(), HelperConfig::new(name.0)))
         });
-        Ok(Self { daemon: Daemon::default(), helpers: helpers.collect::<Result<_, _>>()? })
+        Ok(Self { helpers: helpers.collect::<Result<_, _>>()?, ..Self::default() })
     }
 }
 

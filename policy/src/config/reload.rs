@@ -5,7 +5,7 @@ use std::fmt;
 
 use cthelper_proto::types::Family;
 
-use super::{Config, Daemon, HelperConfig};
+use super::{Config, Daemon, HelperConfig, QueueConfig};
 
 /// A setting that takes effect while packets flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +58,8 @@ pub enum Boot {
     Group,
     /// `[daemon] uids`.
     Uids,
+    /// `[metrics] listen`: the port is bound at boot.
+    Metrics,
 }
 
 impl fmt::Display for Boot {
@@ -72,6 +74,7 @@ impl fmt::Display for Boot {
             Self::User => "user",
             Self::Group => "group",
             Self::Uids => "uids",
+            Self::Metrics => "metrics",
         })
     }
 }
@@ -92,6 +95,33 @@ impl Changes {
     }
 }
 
+/// What became of an event queue. All of it is applied at once: the broker is told the queues anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QueueChange {
+    /// It was not there.
+    Added,
+    /// It is there no more: its subscribers are let go of.
+    Removed,
+    /// Events, filter, selection or format: its subscribers stay.
+    Selection,
+    /// Who may read: those who may no more are let go of.
+    Readers,
+    /// What may wait, and what follows when it is full.
+    Room,
+}
+
+impl fmt::Display for QueueChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Added => "the queue is new",
+            Self::Removed => "the queue is gone",
+            Self::Selection => "which events, and how they look",
+            Self::Readers => "who may read",
+            Self::Room => "what may wait",
+        })
+    }
+}
+
 /// What is different in a whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigChanges {
@@ -99,12 +129,14 @@ pub struct ConfigChanges {
     pub daemon: BTreeSet<Boot>,
     /// By helper; only those with a difference.
     pub helpers: BTreeMap<String, Changes>,
+    /// By event queue; only those with a difference.
+    pub queues: BTreeMap<u16, BTreeSet<QueueChange>>,
 }
 
 impl ConfigChanges {
     /// Whether nothing is different.
     pub fn is_empty(&self) -> bool {
-        self.daemon.is_empty() && self.helpers.is_empty()
+        self.daemon.is_empty() && self.helpers.is_empty() && self.queues.is_empty()
     }
 
     /// What waits for the next start of the daemon, a line for each, in words for the operator.
@@ -118,7 +150,10 @@ impl ConfigChanges {
     /// What is applied at once, likewise.
     pub fn applied(&self) -> Vec<String> {
         let helpers = self.helpers.iter();
-        helpers.flat_map(|(name, changes)| changes.live.iter().map(move |live| format!("helper {name}: {live}"))).collect()
+        let helpers = helpers.flat_map(|(name, changes)| changes.live.iter().map(move |live| format!("helper {name}: {live}")));
+        let queues = self.queues.iter();
+        let queues = queues.flat_map(|(n, changes)| changes.iter().map(move |change| format!("event queue {n}: {change}")));
+        helpers.chain(queues).collect()
     }
 }
 
@@ -163,10 +198,33 @@ pub fn differences(old: &Config, new: &Config) -> ConfigChanges {
         (Boot::User, *user != new.daemon.user),
         (Boot::Group, *group != new.daemon.group),
         (Boot::Uids, *uids != new.daemon.uids),
+        (Boot::Metrics, old.metrics != new.metrics),
     ];
     let names = old.helpers.keys().chain(new.helpers.keys());
     let helpers = names.map(|name| (name.clone(), of_helper(old.helpers.get(name), new.helpers.get(name))));
-    ConfigChanges { daemon: different(daemon), helpers: helpers.filter(|(_, changes)| !changes.is_empty()).collect() }
+    let numbers = old.queues.keys().chain(new.queues.keys());
+    let queues = numbers.map(|number| (*number, of_queue(old.queues.get(number), new.queues.get(number))));
+    ConfigChanges {
+        daemon: different(daemon),
+        helpers: helpers.filter(|(_, changes)| !changes.is_empty()).collect(),
+        queues: queues.filter(|(_, changes)| !changes.is_empty()).collect(),
+    }
+}
+
+fn of_queue(old: Option<&QueueConfig>, new: Option<&QueueConfig>) -> BTreeSet<QueueChange> {
+    let (old, new) = match (old, new) {
+        (Some(old), Some(new)) => (old, new),
+        (None, _) => return [QueueChange::Added].into(),
+        (Some(_), None) => return [QueueChange::Removed].into(),
+    };
+    // Taken apart, so that a setting cannot be added and forgotten here.
+    let QueueConfig { number: _, kinds, filter, select, readers, room, when_full, format } = old;
+    let is_selected_anew = *kinds != new.kinds || *filter != new.filter || *select != new.select || *format != new.format;
+    different([
+        (QueueChange::Selection, is_selected_anew),
+        (QueueChange::Readers, *readers != new.readers),
+        (QueueChange::Room, *room != new.room || *when_full != new.when_full),
+    ])
 }
 
 fn of_helper(old: Option<&HelperConfig>, new: Option<&HelperConfig>) -> Changes {
@@ -196,7 +254,7 @@ pub fn live_part_of_all(old: &Config, new: &Config) -> Config {
         let served = new.helpers.get(name).map_or_else(|| old.clone(), |new| live_part(old, new));
         (name.clone(), served)
     });
-    Config { daemon: old.daemon.clone(), helpers: helpers.collect() }
+    Config { daemon: old.daemon.clone(), metrics: old.metrics, helpers: helpers.collect(), queues: new.queues.clone() }
 }
 
 /// Which families, in whatever order.

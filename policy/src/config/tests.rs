@@ -99,6 +99,10 @@ fn the_packaged_examples_commented_keys_are_good_too() {
     assert_eq!(config.daemon, Daemon { uids: config.daemon.uids.clone(), ..Daemon::default() });
     // A worker of one's own apart, what is uncommented says what FTP says of itself.
     assert_eq!(ftp.adapt(manifest()), Ok(manifest()));
+    let QueueConfig { filter, readers, .. } = config.queues[&1].clone();
+    assert!(!filter.is_empty() && readers.users.len() == 1 && readers.groups.len() == 1);
+    assert_eq!(config.queues[&1], QueueConfig { filter, readers, ..QueueConfig::new(1) }, "the others are the defaults");
+    assert_eq!(config.queues[&2].select, Some(Select::Label(2)));
 }
 
 #[test]

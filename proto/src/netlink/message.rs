@@ -28,6 +28,8 @@ pub mod subsystem {
     pub const EXPECT: u8 = 2;
     /// Packets and verdicts (`NFNL_SUBSYS_QUEUE`).
     pub const QUEUE: u8 = 3;
+    /// Timeout policies (`NFNL_SUBSYS_CTNETLINK_TIMEOUT`).
+    pub const CTTIMEOUT: u8 = 8;
     /// Registry of helpers (`NFNL_SUBSYS_CTHELPER`).
     pub const CTHELPER: u8 = 9;
 }
@@ -48,6 +50,10 @@ pub mod op {
     pub const QUEUE_CONFIG: u8 = 2;
     /// The decision on all packets up to an id.
     pub const QUEUE_VERDICT_BATCH: u8 = 3;
+    /// Change a protocol's own timeouts; also what an answer to the next carries.
+    pub const TIMEOUT_DEFAULT_SET: u8 = 3;
+    /// Show a protocol's own timeouts.
+    pub const TIMEOUT_DEFAULT_GET: u8 = 4;
 }
 
 /// Bits of `nlmsghdr.flags`.
@@ -72,6 +78,8 @@ pub mod flag {
     pub const ACK_TLVS: u16 = 0x200;
 }
 
+/// Kind of a message that says nothing.
+pub const NLMSG_NOOP: u16 = 1;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 /// Kinds below are netlink's own.
@@ -122,7 +130,9 @@ pub enum Body<'a> {
         /// The rest.
         attrs: Attrs<'a>,
     },
-    /// Netlink's own business: no-ops, batch marks.
+    /// `NLMSG_NOOP`: what stands behind the header. No kernel sends it; the broker's notices are of this kind.
+    Noop(&'a [u8]),
+    /// Netlink's own business: batch marks, overruns.
     Other,
 }
 
@@ -196,6 +206,7 @@ fn message(mut reader: Reader<'_>) -> Result<Message<'_>, Malformed> {
     let body = match header.kind {
         NLMSG_ERROR => Body::Ack(ack(header.flags, reader)?),
         NLMSG_DONE => Body::Done(errno(&mut reader)?),
+        NLMSG_NOOP => Body::Noop(reader.rest()),
         kind if kind < NLMSG_MIN_TYPE || kind >> 8 == 0 => Body::Other,
         kind => {
             let [op, subsystem] = kind.to_le_bytes();

@@ -1,4 +1,4 @@
-//! nfnetlink messages: framing, and the four subsystems a conntrack helper needs.
+//! nfnetlink messages: framing, and the four subsystems a conntrack helper needs; a fifth for `nfct`.
 //!
 //! | module | speaks |
 //! |---|---|
@@ -6,9 +6,12 @@
 //! | [`attrs`] | attributes, read |
 //! | [`mod@tuple`] | one side's view of a connection |
 //! | [`cthelper`] | the registry of helpers |
+//! | [`cttimeout`] | timeout policies, for `nfct` |
 //! | [`queue`] | packets in, verdicts out |
 //! | [`conntrack`] | connections and their events |
 //! | [`expect`] | expectations, and the line that shows one |
+//! | [`entry`] | all that an event tells of a connection |
+//! | [`report`] | events of both kinds, as line and as JSON |
 //!
 //! Builders append one complete request to a buffer; several may stand in one buffer and go out in one send, and each is answered
 //! on its own (`nfnetlink_rcv`). Headers are in the host's order, values big-endian. Attributes nobody here needs are skipped.
@@ -16,9 +19,13 @@
 pub mod attrs;
 pub mod conntrack;
 pub mod cthelper;
+pub mod cttimeout;
+pub mod entry;
 pub mod expect;
 pub mod message;
 pub mod queue;
+pub mod report;
+mod text;
 pub mod tuple;
 
 pub use attrs::{Attr, Attrs};

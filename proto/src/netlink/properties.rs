@@ -8,10 +8,14 @@ use proptest::prelude::*;
 
 use super::conntrack::{self, Conntrack, SeqAdj, Update};
 use super::cthelper::{self, Helper, Policy};
+use super::cttimeout::Timeouts;
+use super::entry::Entry;
 use super::expect::{self, Expectation, Mask, Nat};
 use super::message::{Body, flag, messages};
 use super::queue::{self, Config, CtUpdate, Decision, Packet, VerdictParts};
+use super::report::{Moment, Report};
 use super::{Attrs, golden, tuple};
+use crate::events_sock::Notice;
 use crate::types::{Dir, Family, Tuple};
 use crate::writer::Writer;
 
@@ -82,6 +86,11 @@ fn attrs(out: &[u8]) -> (u8, u16, Attrs<'_>) {
 /// Reads `bytes` as everything there is.
 fn read_all(bytes: &[u8]) {
     for message in messages(bytes).flatten() {
+        let _ = Notice::from_raw(&message);
+        if let Ok(Some(report)) = Report::parse(&message) {
+            assert_eq!(report.line(Moment(0), true).to_string().lines().count(), 1);
+            assert!(serde_json::to_string(&report.json(Moment(0))).is_ok());
+        }
         if let Body::Nf { family, res_id, attrs, .. } = message.body {
             read_attrs(family, res_id, attrs);
         }
@@ -91,7 +100,9 @@ fn read_all(bytes: &[u8]) {
 
 fn read_attrs(family: u8, res_id: u16, attrs: Attrs<'_>) {
     let _ = Helper::parse(attrs);
+    let _ = Timeouts::parse(attrs);
     let _ = Conntrack::parse(attrs);
+    let _ = Entry::parse(attrs);
     let _ = tuple::parse_zoned(attrs);
     if let Ok(expectation) = Expectation::parse(attrs, family) {
         let _ = expectation.to_string();

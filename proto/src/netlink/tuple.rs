@@ -58,6 +58,11 @@ impl Shape {
     }
 }
 
+/// Whether tuples of this protocol have ports.
+pub fn has_ports(proto: u8) -> bool {
+    Shape::of(proto) == Shape::Ports
+}
+
 /// Writes `tuple` as a nest of this kind. Both addresses must be of one family: a mixed tuple comes out without addresses and the
 /// kernel answers EINVAL.
 pub fn write(w: &mut Writer<'_>, kind: u16, tuple: &Tuple) {

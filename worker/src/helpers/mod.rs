@@ -16,7 +16,7 @@ macro_rules! helpers {
     };
 }
 
-helpers! { ftp tftp mdns slp dhcpv6 ssdp }
+helpers! { amanda dhcpv6 ftp mdns rpc sane slp ssdp tftp tns }
 
 /// The built-in helper of this name, or the one without a parser for an argument that asks for it.
 pub fn find(name: &str) -> Option<Box<dyn Helper>> {

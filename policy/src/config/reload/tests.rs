@@ -95,3 +95,30 @@ proptest! {
         prop_assert_eq!(difference(&served, &new), Changes { live: BTreeSet::new(), boot: all.boot });
     }
 }
+
+#[test]
+fn event_queues_change_at_once() {
+    let of = |old: &str, new: &str| {
+        let config = |queues: &str| config(&format!("[helper.ftp]\n{queues}"));
+        differences(&config(old), &config(new))
+    };
+    for (old, new, change) in [
+        ("", "[events.queue.1]", QueueChange::Added),
+        ("[events.queue.1]", "", QueueChange::Removed),
+        ("[events.queue.1]", "[events.queue.1]\nevents = ['new']", QueueChange::Selection),
+        ("[events.queue.1]", "[events.queue.1]\nfilter = 'assured'", QueueChange::Selection),
+        ("[events.queue.1]\nselect.label = 1", "[events.queue.1]\nselect.label = 2", QueueChange::Selection),
+        ("[events.queue.1]", "[events.queue.1]\nformat = 'raw'", QueueChange::Selection),
+        ("[events.queue.1]", "[events.queue.1]\nusers = [7]", QueueChange::Readers),
+        ("[events.queue.1]", "[events.queue.1]\ngroups = [7]", QueueChange::Readers),
+        ("[events.queue.1]", "[events.queue.1]\nrecords = 7", QueueChange::Room),
+        ("[events.queue.1]", "[events.queue.1]\nbytes = 100000", QueueChange::Room),
+        ("[events.queue.1]", "[events.queue.1]\nwhen_full = 'disconnect'", QueueChange::Room),
+    ] {
+        let changes = of(old, new);
+        assert_eq!(changes.queues, [(1, [change].into())].into(), "{new}");
+        assert_eq!(changes.applied(), [format!("event queue 1: {change}")]);
+        assert!(changes.waiting().is_empty() && !changes.is_empty());
+    }
+    assert!(of("[events.queue.1]\nfilter = 'snat'", "[events.queue.1]\nfilter = ' snat '").is_empty());
+}

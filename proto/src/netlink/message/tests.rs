@@ -50,7 +50,7 @@ fn a_positive_errno_from_the_kernel_is_malformed() {
 fn the_end_of_a_dump_and_netlinks_own_kinds_are_told_apart() {
     assert_eq!(only(&hex("14000000 0300 0200 68000000 01000000 00000000")).body, Body::Done(0));
     assert_eq!(only(&hex("14000000 0300 0200 68000000 01000000 f0ffffff")).body, Body::Done(16));
-    assert_eq!(only(&hex("10000000 0100 0000 00000000 00000000")).body, Body::Other);
+    assert_eq!(only(&hex("10000000 0100 0000 00000000 00000000")).body, Body::Noop(&[]));
     assert_eq!(only(&hex("10000000 1000 0000 00000000 00000000")).body, Body::Other);
 }
 

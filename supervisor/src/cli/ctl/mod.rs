@@ -63,12 +63,14 @@ pub enum Command {
     /// Show expected connections
     #[command(subcommand)]
     Expect(expect::Show),
+    /// The daemon's counters as OpenMetrics text; any user may ask
+    Metrics,
     /// Print what a role may do, and why
     Policy {
         /// The role; all of them without it
         role: Option<String>,
     },
-    /// As the nfct of conntrack-tools: list, add, get, delete, flush, disable helper
+    /// As the nfct of conntrack-tools: list, add, get, delete, flush, disable helper; list, add, get, delete, flush, default-set, default-get timeout
     #[command(disable_help_flag = true)]
     Nfct {
         /// As nfct takes them
