@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 pub mod crashes;
 pub mod doctor;
+pub mod events;
 pub mod expect;
 pub mod rules;
 
@@ -63,6 +64,8 @@ pub enum Command {
     /// Show expected connections
     #[command(subcommand)]
     Expect(expect::Show),
+    /// Print the events of an event queue until they end
+    Events(events::Options),
     /// Print what a role may do, and why
     Policy {
         /// The role; all of them without it
