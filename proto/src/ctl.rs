@@ -56,6 +56,43 @@ pub struct Evidence {
 pub struct Status {
     /// One per helper, by name.
     pub helpers: Vec<HelperStatus>,
+    /// Who answers on `events.sock`.
+    #[serde(default)]
+    pub broker: BrokerStatus,
+}
+
+/// The broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerStatus {
+    /// `serving` or `restarting`.
+    pub state: BrokerState,
+    /// Process; 0 while there is none.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// What landlock enforces.
+    pub landlock: String,
+    /// Brokers that ended and were replaced.
+    pub restarts: u64,
+    /// Clients that are connected.
+    pub clients: u64,
+    /// Those of them that get events.
+    pub subscribers: u64,
+    /// Events it has read of the kernel.
+    pub events: u64,
+    /// Records that subscribers lost because they were slow.
+    pub lost: u64,
+}
+
+/// A broker's state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BrokerState {
+    /// It is verified and answers.
+    Serving,
+    /// The next one is on its way.
+    #[default]
+    Restarting,
 }
 
 /// One helper.

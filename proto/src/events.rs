@@ -48,6 +48,8 @@ pub enum Event {
     ExpectationRefused { helper: String, rule: String, master: Master, dst: Option<IpAddr>, dport: Option<u16> },
     /// A flow ended so many workers that it is left alone: it passes without the helper from now on.
     FlowQuarantined { helper: String, master: Master },
+    /// The broker, who answers on `events.sock`, ended or could not be started; helpers are served as before.
+    BrokerEnded { pid: u32, cause: String, decision: String },
     /// The helper is DISABLED in the kernel: packets pass without it.
     CircuitOpened { helper: String, reason: String },
     /// The helper is enabled again.

@@ -1,7 +1,7 @@
 //! Brings the supervisor up. The order has reasons:
 //!
 //! 1. the host's lock — the kernel's registry is global to the machine, two supervisors would undo each other's work
-//! 2. the runtime folder and `control.sock` — while we may still create them, and before anything serves
+//! 2. the runtime folder, `control.sock`, and what the broker will listen on — while we may still create them, and before anything serves
 //! 3. what an earlier life left is looked through: a queue whose socket somebody kept waits for its lane, or is wound up if no lane will
 //!    come; other helpers of the configuration are disabled, because nobody is at their queues, and new connections of theirs are not
 //!    confirmed until somebody is
@@ -30,6 +30,10 @@ use nix::sys::stat::{Mode, umask};
 use tokio::sync::mpsc;
 
 use crate::audit::{Audit, Places, absolute};
+use crate::broker::BrokerRecipe;
+use crate::broker::board::Board;
+use crate::broker::link::Link;
+use crate::broker::office::{Equipment, Office};
 use crate::configuration::Source;
 use crate::control::{self, Governor, Kept, Over};
 use crate::keeper::KeeperRecipe;
@@ -100,6 +104,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     folder(&options.runtime_dir, 0o755)?;
     let socket =
         control::bind(&options.runtime_dir).map_err(system(format!("bind {}/control.sock", options.runtime_dir.display())))?;
+    let equipment = equipment(options)?;
     if let Some(dir) = &options.quarantine_dir {
         let _ = folder(dir, 0o700); // where it cannot be had, the quarantine says so, and serving goes on
     }
@@ -121,13 +126,21 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         setups.push((Setup { config: config.clone(), identity }, post));
     }
     let keepers = hiring.keeper(&KeeperRecipe::new(identity)).map_err(system("tell the warden of keepers"))?;
+    let brokers_uid = options.config.brokers_uid();
+    let brokers_identity =
+        identity.with_uid(brokers_uid, &options.config.daemon.user).map_err(|bad| Failure::Unavailable(bad.to_string()))?;
+    let brokers = hiring.broker(&BrokerRecipe::new(brokers_identity)).map_err(system("tell the warden of brokers"))?;
     let warden = hiring.seal().map_err(system("seal the warden"))?;
     custody.employ(keepers, identity);
     confine_oneself(options, warden.pid())?;
     let (audit, writer) = Audit::open(&options.audit).map_err(system("begin the audit"))?;
-    let served = serve(setups, socket, &custody, &audit, options);
+    let (link, board) = (Link::default(), Board::default());
+    let office = Office::new(brokers, brokers_identity, equipment, link, board.clone(), audit.clone());
+    let served = serve(setups, socket, &custody, &audit, office, board, options);
     custody.close();
-    let _ = fs::remove_file(options.runtime_dir.join("control.sock"));
+    for socket in ["control.sock", "events.sock"] {
+        let _ = fs::remove_file(options.runtime_dir.join(socket));
+    }
     audit.write(Event::Stopped);
     drop(audit);
     writer.finish();
@@ -159,6 +172,8 @@ fn serve(
     socket: std::os::unix::net::UnixListener,
     custody: &Arc<Custody>,
     audit: &Audit,
+    office: Office,
+    board: Board,
     options: &Options,
 ) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start the control side"))?;
@@ -179,9 +194,10 @@ fn serve(
     }
     drop(over);
     audit.write(Event::Started { version: env!("CARGO_PKG_VERSION").to_owned(), pid: std::process::id() });
-    let kept = Kept { audit: audit.clone(), places: evidence(options) };
+    let kept = Kept { audit: audit.clone(), places: evidence(options), broker: board };
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
     let governor = Governor::new(handles, options.source.clone(), options.config.clone(), kept);
+    runtime.spawn(office.keep(governor.clone()));
     let ends = runtime.block_on(control::serve(socket, signals, governor, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
@@ -190,6 +206,18 @@ fn serve(
         Some(failure) => Err(failure),
         None => Ok(()),
     }
+}
+
+/// What the broker will be handed; bound here, because later nobody can.
+fn equipment(options: &Options) -> Result<Equipment, Failure> {
+    let dir = &options.runtime_dir;
+    let events = control::bind_events(dir).map_err(system(format!("bind {}/events.sock", dir.display())))?;
+    let listen = |address| {
+        let listener = std::net::TcpListener::bind(address).and_then(|bound| bound.set_nonblocking(true).map(|()| bound));
+        listener.map_err(system(format!("listen on {address} for metrics (under systemd that takes the drop-in metrics.conf)")))
+    };
+    let metrics = options.config.metrics.listen.map(listen).transpose()?;
+    Ok(Equipment { events: events.into(), metrics: metrics.map(Into::into) })
 }
 
 /// Where evidence is kept, for whoever asks from another folder.

@@ -2,11 +2,12 @@
 //! and never looks inside it, and it does not link the crate that does.
 //!
 //! [`boot`] brings it up with a [`configuration`] · [`lane`] carries packets · [`kernel`] is what a lane needs of the kernel · [`spawn`] and [`warden`] make workers ·
-//! [`control`] answers the operator · [`keeper`] outlives it · [`audit`] and [`quarantine`] keep evidence · [`replay`] runs all this on a capture ·
-//! [`cli`] is how all of it is called.
+//! [`control`] answers the operator, [`broker`] everybody else · [`keeper`] outlives it · [`audit`] and [`quarantine`] keep evidence ·
+//! [`replay`] runs all this on a capture · [`cli`] is how all of it is called.
 
 pub mod audit;
 pub mod boot;
+pub mod broker;
 pub mod cli;
 pub mod configuration;
 pub mod control;

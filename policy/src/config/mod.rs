@@ -6,6 +6,7 @@ mod error;
 mod events;
 mod helper;
 mod literal;
+mod metrics;
 pub mod reload;
 mod restart;
 mod values;
@@ -18,6 +19,7 @@ use toml::Spanned;
 pub use error::ConfigError;
 pub use events::{Access, QueueConfig, Readers, Room, Select, UnknownReader, WhenFull, Who};
 pub use helper::{ClassConfig, HelperConfig, MismatchedManifest};
+pub use metrics::Metrics;
 use values::HelperName;
 pub use values::Uids;
 
@@ -26,6 +28,8 @@ pub use values::Uids;
 pub struct Config {
     /// `[daemon]`.
     pub daemon: Daemon,
+    /// `[metrics]`.
+    pub metrics: Metrics,
     /// `[helper.NAME]`, by name; at least one.
     pub helpers: BTreeMap<String, HelperConfig>,
     /// `[events.queue.N]`, by number.
@@ -78,6 +82,7 @@ impl Default for DaemonTable {
 #[serde(deny_unknown_fields, default)]
 struct File {
     daemon: DaemonTable,
+    metrics: metrics::Table,
     helper: BTreeMap<HelperName, helper::Table>,
     events: events::Events,
 }
@@ -108,7 +113,8 @@ impl Config {
         let helpers = file.helper.into_iter().map(|(name, table)| (name.0.clone(), table.into_config(name.0))).collect();
         let queues = file.events.into_queues(text).map_err(|(span, reason)| ConfigError::at(file_name, text, span, reason))?;
         let DaemonTable { user, group, uids } = file.daemon;
-        Ok(Self { daemon: Daemon { user, group, uids: uids.map(Spanned::into_inner) }, helpers, queues })
+        let daemon = Daemon { user, group, uids: uids.map(Spanned::into_inner) };
+        Ok(Self { daemon, metrics: file.metrics.into(), helpers, queues })
     }
 
     /// The uid for this helper's workers, if `[daemon] uids` gives them one: the first for the first name of the configuration in the
@@ -116,6 +122,11 @@ impl Config {
     pub fn uid_of(&self, helper: &str) -> Option<u32> {
         let place = self.helpers.keys().position(|name| name == helper)?;
         self.daemon.uids.as_ref()?.nth(place)
+    }
+
+    /// The uid for the broker, if `[daemon] uids` has one left: the first behind the helpers'.
+    pub fn brokers_uid(&self) -> Option<u32> {
+        self.daemon.uids.as_ref()?.nth(self.helpers.len())
     }
 
     /// The built-in defaults for helpers named on the command line.
@@ -130,7 +141,7 @@ impl Config {
             let name = HelperName::try_from(name.into()).map_err(|reason| ConfigError::somewhere("--helper", reason))?;
             Ok((name.0.clone(), HelperConfig::new(name.0)))
         });
-        Ok(Self { daemon: Daemon::default(), helpers: helpers.collect::<Result<_, _>>()?, queues: BTreeMap::new() })
+        Ok(Self { helpers: helpers.collect::<Result<_, _>>()?, ..Self::default() })
     }
 }
 

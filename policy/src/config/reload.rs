@@ -58,6 +58,8 @@ pub enum Boot {
     Group,
     /// `[daemon] uids`.
     Uids,
+    /// `[metrics] listen`: the port is bound at boot.
+    Metrics,
 }
 
 impl fmt::Display for Boot {
@@ -72,6 +74,7 @@ impl fmt::Display for Boot {
             Self::User => "user",
             Self::Group => "group",
             Self::Uids => "uids",
+            Self::Metrics => "metrics",
         })
     }
 }
@@ -182,6 +185,7 @@ pub fn differences(old: &Config, new: &Config) -> ConfigChanges {
         (Boot::User, *user != new.daemon.user),
         (Boot::Group, *group != new.daemon.group),
         (Boot::Uids, *uids != new.daemon.uids),
+        (Boot::Metrics, old.metrics != new.metrics),
     ];
     let names = old.helpers.keys().chain(new.helpers.keys());
     let helpers = names.map(|name| (name.clone(), of_helper(old.helpers.get(name), new.helpers.get(name))));
@@ -237,7 +241,7 @@ pub fn live_part_of_all(old: &Config, new: &Config) -> Config {
         let served = new.helpers.get(name).map_or_else(|| old.clone(), |new| live_part(old, new));
         (name.clone(), served)
     });
-    Config { daemon: old.daemon.clone(), helpers: helpers.collect(), queues: new.queues.clone() }
+    Config { daemon: old.daemon.clone(), metrics: old.metrics, helpers: helpers.collect(), queues: new.queues.clone() }
 }
 
 /// Which families, in whatever order.

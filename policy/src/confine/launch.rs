@@ -70,7 +70,7 @@ pub fn launch(launch: &Launch<'_>) -> Result<Caged, ConfineError> {
     let file = File::open(launch.worker).doing("open the worker's binary")?;
     umask(Mode::from_bits_truncate(0o077));
     unistd::chdir("/").doing("change to the root folder")?;
-    let own = own_namespaces(identity);
+    let own = own_namespaces(&LAUNCHER, identity);
     own_session().doing("start a session")?;
     drop_privileges(launch.uid, launch.gid, identity)?;
     let program = program(launch.worker, &file)?;
@@ -137,12 +137,12 @@ pub(super) fn close_from_3() -> std::io::Result<()> {
 }
 
 /// The profile's namespaces, each by itself, so that one the host refuses costs no other.
-fn own_namespaces(identity: Identity) -> Namespaces {
+pub(super) fn own_namespaces(profile: &Profile, identity: Identity) -> Namespaces {
     let mut own = Namespaces::default();
     if identity == Identity::Keep {
         let _ = unshare(CloneFlags::CLONE_NEWUSER);
     }
-    for Own { namespace, .. } in LAUNCHER.namespaces {
+    for Own { namespace, .. } in profile.namespaces {
         let got = match namespace {
             Namespace::Network => unshare(CloneFlags::CLONE_NEWNET),
             Namespace::Ipc => unshare(CloneFlags::CLONE_NEWIPC),

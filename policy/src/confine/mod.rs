@@ -6,9 +6,11 @@
 //! | before exec | the launcher, single-threaded | `launch` |
 //! | before `Ready` | the worker | `seal` |
 //! | before its first message | the keeper | `keeper` |
+//! | before it is given a socket | the broker | `broker` |
 //!
 //! seccomp and landlock bind a thread and its children, so each step belongs before the first thread is made.
 
+mod broker;
 mod filter;
 mod keeper;
 mod launch;
@@ -19,6 +21,7 @@ mod supervisor;
 use std::error::Error;
 use std::fmt;
 
+pub use broker::broker;
 pub use keeper::keeper;
 pub use launch::{Launch, launch};
 pub use seal::seal_worker;

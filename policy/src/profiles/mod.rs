@@ -1,11 +1,13 @@
 //! The tables of the roles.
 
+mod broker;
 mod keeper;
 mod launcher;
 mod supervisor;
 mod warden;
 mod worker;
 
+pub use broker::{BROKER, BROKER_PEERS};
 pub use keeper::{KEEPER, KEEPER_PEERS, KEEPER_SOCKETS};
 pub use launcher::LAUNCHER;
 pub(crate) use launcher::WORKERS_BINARY;
@@ -18,7 +20,7 @@ pub use worker::WORKER;
 use crate::profile::Profile;
 
 /// Every role with a table, in the order they start.
-pub const ALL: &[&Profile] = &[&SUPERVISOR, &WARDEN, &KEEPER, &LAUNCHER, &WORKER];
+pub const ALL: &[&Profile] = &[&SUPERVISOR, &WARDEN, &KEEPER, &BROKER, &LAUNCHER, &WORKER];
 
 /// The role of this name.
 pub fn by_name(role: &str) -> Option<&'static Profile> {

@@ -13,7 +13,7 @@ use libc::{
 
 use super::launcher::{library, loader};
 use crate::profile::{Absent, Beneath, Keep, Place, Profile, Reach, arg, call, call_if, int};
-use crate::profiles::{KEEPER, LAUNCHER};
+use crate::profiles::{BROKER, KEEPER, LAUNCHER};
 
 /// `PR_SET_MDWE` of linux/prctl.h.
 const PR_SET_MDWE: u32 = 65;
@@ -67,7 +67,7 @@ pub const WARDEN: Profile = Profile {
         call_if("prctl", &[arg(0, int(PR_CAP_AMBIENT))], "a launcher empties its ambient set"),
         call_if("prctl", &[arg(0, int(PR_SET_PDEATHSIG)), arg(1, int(SIGKILL))], "a launcher dies with the warden"),
         call_if("prctl", &[arg(0, PR_SET_MDWE), arg(1, 1)], "no memory of a worker becomes executable"),
-        call_if("prctl", &[arg(0, int(PR_SET_NAME))], "a keeper is known by its name").elsewhere(),
+        call_if("prctl", &[arg(0, int(PR_SET_NAME))], "keeper and broker are known by their names").elsewhere(),
         call("setgroups", "a launcher leaves all groups"),
         call("setresgid", "a launcher takes the workers' gid"),
         call("setresuid", "a launcher takes the workers' uid"),
@@ -77,7 +77,7 @@ pub const WARDEN: Profile = Profile {
         call_if("tgkill", &[arg(2, int(SIGSTOP))], "a launcher waits until it is traced, where the host lets it").elsewhere(),
     ]),
     absent: &[Absent { name: "clone3", reason: "its flags are in memory, where no filter looks; libc takes clone" }],
-    includes: &[&LAUNCHER, &KEEPER],
+    includes: &[&LAUNCHER, &KEEPER, &BROKER],
     files: Some(&[
         library("/lib", "libc, where it is not in /usr/lib"),
         library("/lib64", "libc, where it is not in /usr/lib64"),
@@ -89,7 +89,11 @@ pub const WARDEN: Profile = Profile {
         library("/etc/ld.so.cache", "where libraries lie"),
         library("/etc/ld.so.preload", "a library the host's operator puts into every process"),
         Beneath { place: Place::At("/proc"), reach: Reach::List, reason: "a launcher's own descriptors and mounts" },
-        Beneath { place: Place::At("/dev/null"), reach: Reach::Change, reason: "a keeper outlives whoever reads its words" },
+        Beneath {
+            place: Place::At("/dev/null"),
+            reach: Reach::Change,
+            reason: "a keeper outlives whoever reads its words; a broker has no output",
+        },
         Beneath { place: Place::Named(LAUNCHERS), reach: Reach::Execute, reason: "this very program, in another role" },
         Beneath { place: Place::Named(WORKERS_FOLDERS), reach: Reach::Execute, reason: "also after an upgrade" },
     ]),

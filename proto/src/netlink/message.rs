@@ -28,6 +28,8 @@ pub mod subsystem {
     pub const EXPECT: u8 = 2;
     /// Packets and verdicts (`NFNL_SUBSYS_QUEUE`).
     pub const QUEUE: u8 = 3;
+    /// Timeout policies (`NFNL_SUBSYS_CTNETLINK_TIMEOUT`).
+    pub const CTTIMEOUT: u8 = 8;
     /// Registry of helpers (`NFNL_SUBSYS_CTHELPER`).
     pub const CTHELPER: u8 = 9;
 }
@@ -48,6 +50,10 @@ pub mod op {
     pub const QUEUE_CONFIG: u8 = 2;
     /// The decision on all packets up to an id.
     pub const QUEUE_VERDICT_BATCH: u8 = 3;
+    /// Change a protocol's own timeouts; also what an answer to the next carries.
+    pub const TIMEOUT_DEFAULT_SET: u8 = 3;
+    /// Show a protocol's own timeouts.
+    pub const TIMEOUT_DEFAULT_GET: u8 = 4;
 }
 
 /// Bits of `nlmsghdr.flags`.

@@ -1,4 +1,4 @@
-//! nfnetlink messages: framing, and the four subsystems a conntrack helper needs.
+//! nfnetlink messages: framing, and the four subsystems a conntrack helper needs; a fifth for `nfct`.
 //!
 //! | module | speaks |
 //! |---|---|
@@ -6,6 +6,7 @@
 //! | [`attrs`] | attributes, read |
 //! | [`mod@tuple`] | one side's view of a connection |
 //! | [`cthelper`] | the registry of helpers |
+//! | [`cttimeout`] | timeout policies, for `nfct` |
 //! | [`queue`] | packets in, verdicts out |
 //! | [`conntrack`] | connections and their events |
 //! | [`expect`] | expectations, and the line that shows one |
@@ -18,6 +19,7 @@
 pub mod attrs;
 pub mod conntrack;
 pub mod cthelper;
+pub mod cttimeout;
 pub mod entry;
 pub mod expect;
 pub mod message;

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::conntrack::{self, Conntrack, SeqAdj, Update};
 use super::cthelper::{self, Helper, Policy};
+use super::cttimeout::Timeouts;
 use super::entry::Entry;
 use super::expect::{self, Expectation, Mask, Nat};
 use super::message::{Body, flag, messages};
@@ -99,6 +100,7 @@ fn read_all(bytes: &[u8]) {
 
 fn read_attrs(family: u8, res_id: u16, attrs: Attrs<'_>) {
     let _ = Helper::parse(attrs);
+    let _ = Timeouts::parse(attrs);
     let _ = Conntrack::parse(attrs);
     let _ = Entry::parse(attrs);
     let _ = tuple::parse_zoned(attrs);

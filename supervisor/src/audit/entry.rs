@@ -97,6 +97,11 @@ pub fn of(event: &Event) -> Entry<'_> {
                 format!("helper {helper}: connection {src} port {sport} to {dst} port {dport} ends workers and is left alone");
             plain("flow_quarantined", "8374221f5b7640c1a31c2cff1f9d23b1", Warning, Some(helper), message)
         }
+        Event::BrokerEnded { pid, cause, decision } => {
+            let message = format!("broker {pid} ended: {cause}; {decision}");
+            let entry = plain("broker_ended", "1d69da8e395e48188aa39c020cc202fc", Warning, None, message);
+            Entry { worker: Some((*pid, None)), ..entry }
+        }
         Event::CircuitOpened { helper, reason } => {
             let message = format!("helper {helper}: {reason}; packets pass without it until `cthelperctl restart {helper}`");
             plain("circuit_opened", "105286430c0743bf95a9ea64f435d35c", Error, Some(helper), message)
@@ -209,6 +214,7 @@ pub(super) mod tests {
             Event::WorkerRefused { helper: helper(), pid: 2, reason: "Uid".to_owned() },
             Event::ExpectationRefused { helper: helper(), rule: "rate".to_owned(), master: master(), dst: None, dport: None },
             Event::FlowQuarantined { helper: helper(), master: master() },
+            Event::BrokerEnded { pid: 9, cause: "exit 101: panic".to_owned(), decision: "restart after 0 ms".to_owned() },
             Event::CircuitOpened { helper: helper(), reason: "too many workers ended".to_owned() },
             Event::CircuitClosed { helper: helper() },
         ]

@@ -9,6 +9,7 @@ use clap::Parser;
 use cthelper_policy::config::Config;
 use cthelper_supervisor::audit::Places;
 use cthelper_supervisor::boot::{self, Failure};
+use cthelper_supervisor::broker::run::run_if_broker;
 use cthelper_supervisor::cli::daemon::{Cli, Command, Replay, Run};
 use cthelper_supervisor::configuration::Source;
 use cthelper_supervisor::keeper::run::run_if_keeper;
@@ -29,7 +30,9 @@ mod exit {
 }
 
 fn main() -> ExitCode {
-    if let Some(code) = launcher::run_if_launcher().or_else(warden::run::run_if_warden).or_else(run_if_keeper) {
+    if let Some(code) =
+        launcher::run_if_launcher().or_else(warden::run::run_if_warden).or_else(run_if_keeper).or_else(run_if_broker)
+    {
         return code.into();
     }
     let cli = match Cli::try_parse() {

@@ -9,19 +9,22 @@ use cthelper_proto::ctl::{Evidence, HelperStatus, Reply, Request, Status};
 use tokio::sync::{Mutex, oneshot};
 
 use crate::audit::Audit;
+use crate::broker::board::Board;
 use crate::configuration::Source;
 use crate::lane::{Command, Handle};
 
 /// A lane that does not answer within this time is reported as such; a lane's turn takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the operator's side has of the evidence.
+/// What the operator's side has of the evidence, and of the broker.
 #[derive(Clone)]
 pub struct Kept {
     /// To be begun anew after it was rotated.
     pub audit: Audit,
     /// To be told.
     pub places: Evidence,
+    /// How the broker is.
+    pub broker: Board,
 }
 
 /// Gives orders to lanes. Cheap to clone; a reload waits for the one before it.
@@ -97,7 +100,8 @@ impl Governor {
         Reply::Reloaded { applied, waiting }
     }
 
-    async fn status(&self) -> Status {
+    /// Every lane's status, and the broker's; of a lane that does not answer in time there is none.
+    pub(crate) async fn status(&self) -> Status {
         let mut helpers: Vec<HelperStatus> = Vec::new();
         for lane in self.lanes.iter() {
             if let Some(status) = ask(lane, Command::Status).await {
@@ -107,7 +111,7 @@ impl Governor {
             }
         }
         helpers.sort_by(|a, b| a.name.cmp(&b.name));
-        Status { helpers }
+        Status { helpers, broker: self.kept.broker.read() }
     }
 
     async fn order(&self, helper: &str, command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command) -> Reply {
@@ -144,7 +148,12 @@ mod tests {
         let path = folder.join("audit.jsonl");
         let (audit, writer) = Audit::open(&Places { log: Some(path.clone()), journal: None }).unwrap();
         let places = Evidence { audit_log: Some(path.clone()), quarantine_dir: None };
-        let governor = Governor::new(Vec::new(), Source::default(), Config::default(), Kept { audit, places: places.clone() });
+        let governor = Governor::new(
+            Vec::new(),
+            Source::default(),
+            Config::default(),
+            Kept { audit, places: places.clone(), broker: Board::default() },
+        );
         assert_eq!(governor.answer(Request::Evidence).await, Reply::Evidence(places));
         std::fs::rename(&path, folder.join("audit.jsonl.1")).unwrap();
         governor.reopen();

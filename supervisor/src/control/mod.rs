@@ -83,5 +83,10 @@ async fn reload(governor: &Governor) {
 
 /// Binds `control.sock` in the runtime folder, for root alone; a socket left over by an earlier life is replaced.
 pub fn bind(runtime_dir: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
-    socket::bind(&runtime_dir.join("control.sock"))
+    socket::bind(&runtime_dir.join("control.sock"), 0o600)
+}
+
+/// Binds `events.sock` likewise, for everybody: the broker listens there.
+pub fn bind_events(runtime_dir: &Path) -> std::io::Result<std::os::unix::net::UnixListener> {
+    socket::bind(&runtime_dir.join("events.sock"), 0o666)
 }

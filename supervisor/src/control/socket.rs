@@ -18,12 +18,12 @@ const REQUEST: u64 = 4096;
 /// Longest time between two requests of one connection.
 const IDLE: Duration = Duration::from_secs(30);
 
-pub(super) fn bind(path: &Path) -> io::Result<Bound> {
+pub(super) fn bind(path: &Path, mode: u32) -> io::Result<Bound> {
     if std::os::unix::net::UnixStream::connect(path).is_err() {
         let _ = std::fs::remove_file(path); // left over by an earlier life
     }
     let listener = Bound::bind(path)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

@@ -11,6 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::post::Post;
 use super::protocol::{Heard, Instruction, Sealed, pair, say, wait_for};
 use super::run::ROLE;
+use crate::broker::BrokerRecipe;
 use crate::keeper::KeeperRecipe;
 use crate::spawn::Recipe;
 
@@ -51,6 +52,13 @@ impl Hiring {
     pub fn keeper(&mut self, recipe: &KeeperRecipe) -> io::Result<Post> {
         let (ours, theirs) = pair()?;
         say(&self.boot, &Instruction::Keeper(recipe.clone()), &[theirs.as_fd()])?;
+        Ok(Post::new(ours, self.child.id()))
+    }
+
+    /// A place where brokers can be ordered.
+    pub fn broker(&mut self, recipe: &BrokerRecipe) -> io::Result<Post> {
+        let (ours, theirs) = pair()?;
+        say(&self.boot, &Instruction::Broker(recipe.clone()), &[theirs.as_fd()])?;
         Ok(Post::new(ours, self.child.id()))
     }
 

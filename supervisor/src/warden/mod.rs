@@ -16,13 +16,13 @@
 //! | `run`, `children` | the process itself |
 //! | `witness`, `registers`, `class` | what it sees of a worker's end |
 //!
-//! It makes the keeper too ([`crate::keeper`]), the one child it does not take with it.
+//! It makes the broker too ([`crate::broker`]), and the keeper ([`crate::keeper`]), the one child it does not take with it.
 
 mod children;
 mod class;
 mod hiring;
 mod post;
-mod protocol;
+pub(crate) mod protocol;
 mod registers;
 pub mod run;
 mod witness;

@@ -36,6 +36,11 @@ impl Post {
         say(&self.channel, &Order::Spawn { generation }, &[listener])
     }
 
+    /// Orders a broker with its link and its log; news as of a worker.
+    pub fn broker(&self, generation: u64, link: BorrowedFd<'_>, log: BorrowedFd<'_>) -> io::Result<()> {
+        say(&self.channel, &Order::Spawn { generation }, &[link, log])
+    }
+
     /// Has a worker ended; `News::Ended` follows. For one that is gone already, it has gone out.
     pub fn kill(&self, generation: u64) -> io::Result<()> {
         say(&self.channel, &Order::Kill { generation }, &[])

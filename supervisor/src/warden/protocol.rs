@@ -1,4 +1,4 @@
-//! What is said between supervisor and warden: records of a `SOCK_SEQPACKET` pair, one message each, descriptors beside.
+//! What is said between supervisor and warden, and how between supervisor and broker, too: records of a `SOCK_SEQPACKET` pair, one message each, descriptors beside.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,6 +13,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::broker::BrokerRecipe;
 use crate::keeper::KeeperRecipe;
 use crate::spawn::Recipe;
 
@@ -28,6 +29,8 @@ pub(super) enum Instruction {
     Post(Recipe),
     /// Keepers are made like this; their channel comes beside.
     Keeper(KeeperRecipe),
+    /// Brokers, likewise.
+    Broker(BrokerRecipe),
     /// That was all; nothing is taken here any more.
     Seal,
 }
@@ -39,7 +42,8 @@ pub(super) struct Sealed;
 /// Lane → warden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Order {
-    /// Another worker; its packet channel, ask channel and log come beside. Of a keeper: its listening socket.
+    /// Another worker; its packet channel, ask channel and log come beside. Of a keeper: its listening socket; of a broker: its link and its
+    /// log.
     Spawn {
         /// The name of that worker between the two of us.
         generation: u64,
@@ -89,12 +93,12 @@ pub struct End {
 }
 
 /// A pair of connected sockets for these messages.
-pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Sends one message without waiting.
-pub(super) fn say<T: Serialize>(fd: impl AsFd, message: &T, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(crate) fn say<T: Serialize>(fd: impl AsFd, message: &T, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let record = encode(message).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
@@ -109,7 +113,7 @@ pub(super) fn say<T: Serialize>(fd: impl AsFd, message: &T, descriptors: &[Borro
 }
 
 /// What a socket held.
-pub(super) enum Heard<T> {
+pub(crate) enum Heard<T> {
     /// A message and what came beside it.
     Message(T, Vec<OwnedFd>),
     /// Nothing at the moment.
@@ -119,12 +123,12 @@ pub(super) enum Heard<T> {
 }
 
 /// Receives one message without waiting.
-pub(super) fn hear<T: DeserializeOwned>(fd: impl AsFd) -> io::Result<Heard<T>> {
+pub(crate) fn hear<T: DeserializeOwned>(fd: impl AsFd) -> io::Result<Heard<T>> {
     receive(fd, RecvFlags::DONTWAIT)
 }
 
 /// Receives one message, however long it takes.
-pub(super) fn wait_for<T: DeserializeOwned>(fd: impl AsFd) -> io::Result<Heard<T>> {
+pub(crate) fn wait_for<T: DeserializeOwned>(fd: impl AsFd) -> io::Result<Heard<T>> {
     receive(fd, RecvFlags::empty())
 }
 

@@ -16,6 +16,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::children::{Children, Name};
 use super::protocol::{DESCRIPTORS, Heard, Instruction, News, Order, Sealed, hear, say, wait_for};
+use crate::broker::BrokerRecipe;
 use crate::keeper::KeeperRecipe;
 use crate::spawn::Recipe;
 
@@ -62,6 +63,7 @@ fn confine(posts: &[Desk]) -> Result<(), ConfineError> {
                 folders.extend(recipe.worker.parent());
             }
             Trade::Keepers(recipe) => programs.push(recipe.program.as_path()),
+            Trade::Brokers(recipe) => programs.push(recipe.program.as_path()),
         }
     }
     confine::warden(&programs, &folders).map(drop)
@@ -80,6 +82,10 @@ fn hired(boot: BorrowedFd<'_>) -> io::Result<Option<Vec<Desk>>> {
             Heard::Message(Instruction::Keeper(recipe), mut beside) => {
                 let channel = beside.pop().ok_or(io::ErrorKind::InvalidData)?;
                 posts.push(Desk::new(Trade::Keepers(recipe), channel));
+            }
+            Heard::Message(Instruction::Broker(recipe), mut beside) => {
+                let channel = beside.pop().ok_or(io::ErrorKind::InvalidData)?;
+                posts.push(Desk::new(Trade::Brokers(recipe), channel));
             }
             Heard::Nothing => {}
             Heard::Hangup => return Ok(None),
@@ -101,6 +107,8 @@ enum Trade {
     Workers(Recipe),
     /// Keepers; they last.
     Keepers(KeeperRecipe),
+    /// Brokers; they end with us.
+    Brokers(BrokerRecipe),
 }
 
 impl Trade {
@@ -118,6 +126,12 @@ impl Trade {
                 let mut command = recipe.command();
                 // It outlives whoever reads its words.
                 command.stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
+                command
+            }
+            Self::Brokers(recipe) => {
+                let [link, log] = exactly(beside)?;
+                let mut command = recipe.command();
+                command.stdin(Stdio::from(link)).stdout(Stdio::null()).stderr(Stdio::from(log));
                 command
             }
         };

@@ -7,6 +7,7 @@
 . "$REPO/tests/vm/guest/chaos.sh"
 . "$REPO/tests/vm/guest/sandbox.sh"
 . "$REPO/tests/vm/guest/own-filter.sh"
+. "$REPO/tests/vm/guest/tools.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -33,6 +34,7 @@ for source in "$@"; do
         extra_death
         server_start vsftpd && { chaos; own_filter; }
         hostile $HOSTILE
+        tools
     else
         source_stop
     fi

@@ -84,7 +84,7 @@ fn exchange(stream: &UnixStream, request: &Request) -> io::Result<String> {
     }
 }
 
-fn unreachable_daemon(socket: &Path, error: &io::Error) -> Failure {
+pub(crate) fn unreachable_daemon(socket: &Path, error: &io::Error) -> Failure {
     let path = socket.display();
     match error.kind() {
         io::ErrorKind::NotFound => Failure::new(
@@ -102,7 +102,7 @@ fn unreachable_daemon(socket: &Path, error: &io::Error) -> Failure {
     }
 }
 
-fn unanswered(error: &io::Error) -> Failure {
+pub(crate) fn unanswered(error: &io::Error) -> Failure {
     let words = match error.kind() {
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "cthelperd does not answer".to_owned(),
         io::ErrorKind::UnexpectedEof => "cthelperd closed the connection without a whole answer".to_owned(),

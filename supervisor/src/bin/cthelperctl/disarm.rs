@@ -79,7 +79,7 @@ mod tests {
         let served = |port_id| Served { helper: "sip".to_owned(), queue: 7, port_id };
         for (port_id, expected) in [(31_277, "sip (inet udp): disabled, no daemon serves its queue 7\n"), (4711, "")] {
             let estate = Life { queues: vec![served(port_id)], ..Life::default() };
-            let mut kernel = Fake { helpers: vec![helper("sip", 2, 17)], broken: None };
+            let mut kernel = Fake { helpers: vec![helper("sip", 2, 17)], ..Fake::default() };
             let mut out = Vec::new();
             run(|| Ok(&mut kernel), || Ok(parse(SEVEN)), &estate, &mut out).unwrap();
             assert_eq!(String::from_utf8(out).unwrap(), expected);
@@ -95,7 +95,7 @@ mod tests {
         let off = Helper { queue: 9, status: DISABLED, ..helper("off", 2, 6) };
         let lost = [2, 10].map(|family| Helper { queue: 8, ..helper("ftp", family, 6) });
         let [ipv4, ipv6] = lost;
-        let mut kernel = Fake { helpers: vec![helper("sip", 2, 17), ipv4, ipv6, off], broken: None };
+        let mut kernel = Fake { helpers: vec![helper("sip", 2, 17), ipv4, ipv6, off], ..Fake::default() };
         let said = disarm(&mut kernel, SEVEN).unwrap();
         let expected =
             "ftp (inet tcp): disabled, nobody serves its queue 8\nftp (inet6 tcp): disabled, nobody serves its queue 8\n";
@@ -105,14 +105,14 @@ mod tests {
 
     #[test]
     fn a_host_without_queues_has_all_disabled() {
-        let mut kernel = Fake { helpers: vec![helper("odd", 0, 132), helper("sip", 2, 17)], broken: None };
+        let mut kernel = Fake { helpers: vec![helper("odd", 0, 132), helper("sip", 2, 17)], ..Fake::default() };
         assert!(disarm(&mut kernel, "").unwrap().starts_with("odd (any family protocol 132): disabled"));
         assert_eq!(states(&kernel), [DISABLED, DISABLED]);
     }
 
     #[test]
     fn nothing_is_disabled_where_the_queues_are_not_known() {
-        let mut kernel = Fake { helpers: vec![helper("sip", 2, 17)], broken: None };
+        let mut kernel = Fake { helpers: vec![helper("sip", 2, 17)], ..Fake::default() };
         let failure = run(|| Ok(&mut kernel), || Err("no /proc".to_owned()), &Life::default(), &mut Vec::new()).unwrap_err();
         assert_eq!((failure.exit, states(&kernel)), (Exit::Unavailable, vec![1]));
     }

@@ -1,12 +1,13 @@
-//! `nfct` of conntrack-tools for helpers: same words, same output, same exit status (0 or 1).
+//! `nfct` of conntrack-tools: same words, same output, same exit status (0 or 1).
 //!
 //! Different on purpose: `get` with a protocol that matches nothing says so (nfct prints nothing and succeeds); `get` and `delete`
 //! work with a family alone (nfct then asks for protocol 0 and finds nothing); `disable` takes any registered helper (nfct only those it knows).
-//! Timeout policies are not managed here.
+//! `version` names this program and no other's author.
 
 mod builtin;
 mod grammar;
 mod listing;
+mod timeout;
 
 use std::io::{self, Write};
 
@@ -43,7 +44,12 @@ fn strerror(errno: Errno) -> String {
 }
 
 /// Does what `words` say. `program` is how the user called us; `open` gives access to the kernel. Returns the exit status.
-pub fn run<R: Registry>(program: &str, words: &[String], open: impl FnOnce() -> Result<R, Errno>, io: &mut Streams<'_>) -> u8 {
+pub fn run<R: Registry + timeout::Policies>(
+    program: &str,
+    words: &[String],
+    open: impl FnOnce() -> Result<R, Errno>,
+    io: &mut Streams<'_>,
+) -> u8 {
     let outcome = match grammar::parse(words) {
         Ok(command) => obey(&command, open, io.out),
         Err(wrong) => Err(complaint(program, wrong)),
@@ -66,15 +72,21 @@ fn complaint(program: &str, wrong: Wrong) -> Said {
             "{PREFIX}Unknown command: {word}\n{PREFIX}Missing command\n\
              {program} helper list|add|delete|disable|get|flush [parameters...]"
         ),
+        Wrong::NotForTimeouts => format!(
+            "{PREFIX}Missing command\n\
+             {program} <list|add|delete|get|default-set|default-get|flush> timeout [<parameters>, ...]"
+        ),
         Wrong::Parameters(text) => format!("{PREFIX}{text}"),
     })
 }
 
-fn obey<R: Registry>(command: &Command, open: impl FnOnce() -> Result<R, Errno>, out: &mut dyn Write) -> Result<(), Said> {
-    match command {
-        Command::Version => return print(out, &version()),
-        Command::Timeout => return Err(Said(format!("{PREFIX}timeout policies are not managed by this program"))),
-        _ => {}
+fn obey<R: Registry + timeout::Policies>(
+    command: &Command,
+    open: impl FnOnce() -> Result<R, Errno>,
+    out: &mut dyn Write,
+) -> Result<(), Said> {
+    if *command == Command::Version {
+        return print(out, &version());
     }
     let definition = match command {
         Command::Add(key) => Some(builtin::definition(key).ok_or_else(|| Said(format!("{PREFIX}that helper is not supported")))?),
@@ -88,13 +100,16 @@ fn obey<R: Registry>(command: &Command, open: impl FnOnce() -> Result<R, Errno>,
         (Command::Delete(which), _) => delete(&mut kernel, which),
         (Command::Disable(key), _) => disable(&mut kernel, key),
         (Command::Flush, _) => kernel.flush().map_err(Said::from),
-        _ => Ok(()),
+        (Command::Timeout(command), _) => timeout::obey(&mut kernel, command, out),
+        (Command::Add(_) | Command::Version, None) => Ok(()),
     };
     answer.map_err(|Said(text)| Said(format!("{PREFIX}{text}")))
 }
 
 fn version() -> String {
-    format!("{PREFIX}cthelperd's tool, answering as nfct of conntrack-tools 1.4.7 for helpers\n")
+    format!(
+        "{PREFIX}utility for the Netfilter's Connection Tracking System\nOf cthelperd, in place of that of conntrack-tools 1.4.7.\n"
+    )
 }
 
 fn print(out: &mut dyn Write, text: &str) -> Result<(), Said> {

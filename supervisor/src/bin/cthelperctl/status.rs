@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cthelper_proto::ctl::{HelperStatus, LaneState, Status};
+use cthelper_proto::ctl::{BrokerState, BrokerStatus, HelperStatus, LaneState, Status};
 
 use crate::exit::{Exit, Failure};
 use crate::text::{columns, printable};
@@ -18,7 +18,7 @@ pub fn table(status: &Status) -> String {
     let mut rows = vec![HEADING.map(str::to_owned).to_vec()];
     rows.extend(status.helpers.iter().map(row));
     let mut out = columns(&rows);
-    for remark in status.helpers.iter().flat_map(remarks) {
+    for remark in status.helpers.iter().flat_map(remarks).chain(broker(&status.broker)) {
         out.push_str(&remark);
         out.push('\n');
     }
@@ -80,6 +80,18 @@ fn remarks(helper: &HelperStatus) -> Vec<String> {
     remarks
 }
 
+/// What deserves a word of the broker.
+fn broker(broker: &BrokerStatus) -> Option<String> {
+    let restarts = broker.restarts;
+    match broker.state {
+        BrokerState::Restarting if restarts > 0 => {
+            Some(format!("broker: none at the moment, {restarts} have ended; events.sock answers when the next one is there"))
+        }
+        _ if broker.lost > 0 => Some(format!("broker: slow subscribers have lost {} records", broker.lost)),
+        _ => None,
+    }
+}
+
 /// `rule 3, other 1`; `None` when all are zero.
 fn counted(counts: &BTreeMap<String, u64>) -> Option<String> {
     let list: Vec<String> =
@@ -129,13 +141,13 @@ HELPER  L4   FAMILIES    QUEUE  STATE    PACKETS  EXPECTED  REFUSED  RESTARTS  W
 ftp     tcp  inet,inet6  6      serving  1204     31        3        1         pid 412  enforced (ABI 2)
 ftp: refused: foreign-address 3
 ";
-        assert_eq!(table(&Status { helpers: vec![ftp()] }), expected);
+        assert_eq!(table(&Status { helpers: vec![ftp()], ..Status::default() }), expected);
     }
 
     #[test]
     fn a_tripped_helper_says_what_to_do() {
         let tripped = HelperStatus { state: LaneState::Tripped, workers: Vec::new(), refused: BTreeMap::new(), ..ftp() };
-        let out = table(&Status { helpers: vec![tripped] });
+        let out = table(&Status { helpers: vec![tripped], ..Status::default() });
         assert!(
             out.contains("tripped") && out.contains("none") && out.contains("`cthelperctl restart ftp` tries again"),
             "{out}"
@@ -145,25 +157,39 @@ ftp: refused: foreign-address 3
     #[test]
     fn a_helper_between_workers_says_what_becomes_of_its_packets() {
         let between = HelperStatus { state: LaneState::Restarting, workers: Vec::new(), refused: BTreeMap::new(), ..ftp() };
-        let out = table(&Status { helpers: vec![between] });
+        let out = table(&Status { helpers: vec![between], ..Status::default() });
         assert!(out.ends_with("\nftp: no worker yet; packets wait up to 1.5 s, then pass\n"), "{out}");
+    }
+
+    #[test]
+    fn a_broker_that_ended_and_one_with_slow_subscribers_are_told() {
+        let with = |broker: BrokerStatus| table(&Status { helpers: vec![ftp()], broker });
+        let gone = BrokerStatus { restarts: 2, ..BrokerStatus::default() };
+        assert!(with(gone).contains("\nbroker: none at the moment, 2 have ended"));
+        let slow = BrokerStatus { state: BrokerState::Serving, restarts: 2, lost: 7, ..BrokerStatus::default() };
+        assert!(with(slow).ends_with("\nbroker: slow subscribers have lost 7 records\n"));
     }
 
     #[test]
     fn names_from_others_are_escaped_in_the_table() {
         let odd = HelperStatus { name: "x\x1b[1m".to_owned(), ..ftp() };
-        assert!(table(&Status { helpers: vec![odd] }).contains("x\\u{1b}[1m"));
+        assert!(table(&Status { helpers: vec![odd], ..Status::default() }).contains("x\\u{1b}[1m"));
     }
 
     #[test]
     fn json_keeps_the_contracts_names() {
-        let line = json(&Status { helpers: vec![ftp()] }).unwrap();
+        let line = json(&Status { helpers: vec![ftp()], ..Status::default() }).unwrap();
         assert!(
             line.starts_with(r#"{"helpers":[{"name":"ftp","l4":"tcp","families":["inet","inet6"],"queue":6,"state":"serving","#),
             "{line}"
         );
-        assert!(line.ends_with("}]}]}\n") && line.contains(r#""refused":{"foreign-address":3,"#), "{line}");
-        let both = json(&Status { helpers: vec![HelperStatus { l4: L4s::Both, ..ftp() }] }).unwrap();
+        assert!(
+            line.contains("}]}],\"broker\":{\"state\":\"restarting\",")
+                && line.ends_with("}}\n")
+                && line.contains(r#""refused":{"foreign-address":3,"#),
+            "{line}"
+        );
+        let both = json(&Status { helpers: vec![HelperStatus { l4: L4s::Both, ..ftp() }], ..Status::default() }).unwrap();
         assert!(both.contains(r#""l4":"tcp,udp","#), "{both}");
     }
 

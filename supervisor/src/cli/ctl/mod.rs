@@ -66,12 +66,14 @@ pub enum Command {
     Expect(expect::Show),
     /// Print the events of an event queue until they end
     Events(events::Options),
+    /// The daemon's counters as OpenMetrics text; any user may ask
+    Metrics,
     /// Print what a role may do, and why
     Policy {
         /// The role; all of them without it
         role: Option<String>,
     },
-    /// As the nfct of conntrack-tools: list, add, get, delete, flush, disable helper
+    /// As the nfct of conntrack-tools: list, add, get, delete, flush, disable helper; list, add, get, delete, flush, default-set, default-get timeout
     #[command(disable_help_flag = true)]
     Nfct {
         /// As nfct takes them

@@ -62,7 +62,7 @@ fn healthy() -> Facts {
         estate: Life::default(),
         attached: BTreeSet::from(["ftp".to_owned()]),
         rules_unknown: None,
-        daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Serving)] }),
+        daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Serving)], ..Status::default() }),
         workers: BTreeMap::from([(77, CONFINED.to_owned())]),
         wanted: Vec::new(),
         configured: vec!["ftp".to_owned()],
@@ -235,7 +235,7 @@ fn a_helper_registered_for_any_family_and_for_one_is_told() {
 fn a_helper_of_two_protocols_must_be_registered_for_each() {
     let mut facts = healthy();
     let both = HelperStatus { l4: L4s::Both, ..served("ftp", LaneState::Serving) };
-    facts.daemon = Ok(Status { helpers: vec![both] });
+    facts.daemon = Ok(Status { helpers: vec![both], ..Status::default() });
     let told = checks::registered_as_served(&facts);
     assert_eq!(told.iter().map(|finding| finding.level).collect::<Vec<_>>(), [Level::Ok, Level::Fail]);
     facts.registry = Ok(vec![helper("ftp", 2, 6), Helper { l4: 17, ..helper("ftp", 2, 6) }]);
@@ -265,7 +265,8 @@ fn a_helper_without_a_rule_is_told_apart_from_rules_that_cannot_be_read() {
 fn a_daemon_that_is_absent_tripped_or_lacks_a_helper_fails() {
     let absent = Facts { daemon: Err(Failure::new(Exit::Unavailable, "no cthelperd here")), ..healthy() };
     assert_eq!(trouble(&absent), [(Level::Fail, "daemon")]);
-    let tripped = Facts { daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Tripped)] }), ..healthy() };
+    let tripped =
+        Facts { daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Tripped)], ..Status::default() }), ..healthy() };
     assert_eq!(trouble(&tripped), [(Level::Fail, "daemon")]);
     let lacking = Facts { wanted: vec!["sip".to_owned()], ..healthy() };
     assert_eq!(trouble(&lacking), [(Level::Fail, "daemon")]);

@@ -5,6 +5,8 @@
 
 use cthelper_proto::types::{Family, L4};
 
+use super::timeout;
+
 /// Commands in the order in which prefixes are tried.
 const COMMANDS: [(&str, Verb); 8] = [
     ("list", Verb::List),
@@ -13,23 +15,33 @@ const COMMANDS: [(&str, Verb); 8] = [
     ("get", Verb::Get),
     ("flush", Verb::Flush),
     ("disable", Verb::Disable),
-    ("default-set", Verb::Default),
-    ("default-get", Verb::Default),
+    ("default-set", Verb::DefaultSet),
+    ("default-get", Verb::DefaultGet),
 ];
 
 /// Subsystems in the order in which prefixes are tried. `help` can never be reached: `helper` matches first, as in nfct.
 const SUBSYSTEMS: [(&str, Subsystem); 3] =
     [("timeout", Subsystem::Timeout), ("helper", Subsystem::Helper), ("version", Subsystem::Version)];
 
+/// A command, whatever it is applied to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verb {
+pub enum Verb {
+    /// `list`
     List,
+    /// `add`
     Add,
+    /// `delete`
     Delete,
+    /// `get`
     Get,
+    /// `flush`
     Flush,
+    /// `disable`
     Disable,
-    Default,
+    /// `default-set`
+    DefaultSet,
+    /// `default-get`
+    DefaultGet,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +91,7 @@ pub enum Command {
     /// `version`, with any command.
     Version,
     /// Anything about timeout policies.
-    Timeout,
+    Timeout(timeout::Command),
 }
 
 /// What is wrong with the words.
@@ -91,6 +103,8 @@ pub enum Wrong {
     Word(String),
     /// A command that the helper subsystem does not have.
     NotForHelpers(String),
+    /// A command that the timeout subsystem does not have.
+    NotForTimeouts,
     /// Wrong parameters: the message.
     Parameters(String),
 }
@@ -106,8 +120,9 @@ pub fn parse(words: &[String]) -> Result<Command, Wrong> {
     let (verb, subsystem) = order(first, second)?;
     match subsystem {
         Subsystem::Version => Ok(Command::Version),
-        Subsystem::Timeout => Ok(Command::Timeout),
-        Subsystem::Helper if verb == Verb::Default => Err(Wrong::NotForHelpers(second.clone())),
+        Subsystem::Timeout if verb == Verb::Disable => Err(Wrong::NotForTimeouts),
+        Subsystem::Timeout => timeout::parse(verb, parameters).map(Command::Timeout).map_err(Wrong::Parameters),
+        Subsystem::Helper if matches!(verb, Verb::DefaultSet | Verb::DefaultGet) => Err(Wrong::NotForHelpers(second.clone())),
         Subsystem::Helper => helper(verb, parameters).map_err(Wrong::Parameters),
     }
 }
@@ -132,11 +147,12 @@ fn helper(verb: Verb, parameters: &[String]) -> Result<Command, String> {
         Verb::Delete => which(parameters).map(Command::Delete),
         Verb::Add => key("add", parameters).map(Command::Add),
         Verb::Disable => key("disable", parameters).map(Command::Disable),
-        Verb::Default => Err("no defaults for helpers".to_owned()),
+        Verb::DefaultSet | Verb::DefaultGet => Err("no defaults for helpers".to_owned()),
     }
 }
 
-fn none(parameters: &[String]) -> Result<(), String> {
+/// No more words.
+pub fn none(parameters: &[String]) -> Result<(), String> {
     if parameters.is_empty() { Ok(()) } else { Err("too many arguments".to_owned()) }
 }
 
@@ -163,7 +179,7 @@ fn which(parameters: &[String]) -> Result<Which, String> {
 }
 
 /// `inet` or `inet6`, in full.
-fn layer3(word: &str) -> Result<Family, String> {
+pub fn layer3(word: &str) -> Result<Family, String> {
     Family::ALL.into_iter().find(|family| family.name() == word).ok_or_else(|| "unknown layer 3 protocol".to_owned())
 }
 
@@ -193,7 +209,8 @@ mod tests {
                 assert_eq!(look_up(&COMMANDS, &word[..end]), Some(expected), "{}", &word[..end]);
             }
         }
-        for (word, expected) in [("di", Verb::Disable), ("disable", Verb::Disable), ("def", Verb::Default), ("de", Verb::Delete)]
+        for (word, expected) in
+            [("di", Verb::Disable), ("disable", Verb::Disable), ("def", Verb::DefaultSet), ("de", Verb::Delete)]
         {
             assert_eq!(look_up(&COMMANDS, word), Some(expected), "{word}");
         }
@@ -235,13 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn version_and_timeout_need_a_command_and_ignore_the_rest() {
+    fn version_needs_a_command_and_ignores_the_rest() {
         for line in ["version list", "list version", "v l x y"] {
             assert_eq!(read(line), Ok(Command::Version), "{line}");
         }
-        for line in ["timeout list", "default-get timeout inet tcp", "add timeout x inet tcp established 5"] {
-            assert_eq!(read(line), Ok(Command::Timeout), "{line}");
+        for line in ["timeout list", "l t", "list timeout"] {
+            assert_eq!(read(line), Ok(Command::Timeout(timeout::Command::List)), "{line}");
         }
+        assert_eq!(read("timeout disable"), Err(Wrong::NotForTimeouts));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::*;
 use crate::registry::fake::{Fake, helper};
 
 fn three() -> Fake {
-    Fake { helpers: vec![helper("rpc", 2, 6), helper("rpc", 2, 17), helper("rpc", 10, 6)], broken: None }
+    Fake { helpers: vec![helper("rpc", 2, 6), helper("rpc", 2, 17), helper("rpc", 10, 6)], ..Fake::default() }
 }
 
 /// Exit status, stdout and stderr of one call.
@@ -95,7 +95,7 @@ fn flush_empties_the_registry() {
 
 #[test]
 fn disable_takes_any_registered_helper() {
-    let mut kernel = Fake { helpers: vec![helper("mine", 2, 17)], broken: None };
+    let mut kernel = Fake { helpers: vec![helper("mine", 2, 17)], ..Fake::default() };
     succeeds(&mut kernel, "disable helper mine inet udp");
     assert_eq!(kernel.helpers[0].status, DISABLED);
     assert_eq!(refusal(&mut kernel, "disable helper other inet udp"), "nfct vV: that helper is not supported\n");
@@ -114,7 +114,9 @@ fn wrong_words_are_answered_as_nfct_answers_them() {
     assert_eq!(refusal(kernel, "add helper ftp"), missing);
     let none = "nfct vV: Unknown command: def\nnfct vV: Missing command\nnfct helper list|add|delete|disable|get|flush [parameters...]\n";
     assert_eq!(refusal(kernel, "helper def"), none);
-    assert!(refusal(kernel, "list timeout").contains("timeout policies are not managed"));
+    let timeouts =
+        "nfct vV: Missing command\nnfct <list|add|delete|get|default-set|default-get|flush> timeout [<parameters>, ...]\n";
+    assert_eq!(refusal(kernel, "timeout disable x"), timeouts);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A registry that behaves as the kernel's, for tests.
 
 use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
+use cthelper_proto::netlink::cttimeout::Timeouts;
 use nix::errno::Errno;
 
 use super::{Protocols, Registry};
@@ -10,6 +11,8 @@ use super::{Protocols, Registry};
 pub struct Fake {
     /// What is registered.
     pub helpers: Vec<Helper>,
+    /// Timeout policies; `nfct` has them beside the helpers.
+    pub timeouts: Vec<Timeouts>,
     /// The answer to everything.
     pub broken: Option<Errno>,
 }

@@ -1,0 +1,61 @@
+//! The broker: answers whoever may connect, so that nobody who holds a capability has to.
+//!
+//! An unprivileged, confined role of this program, made by the warden as workers are. `events.sock` and the port for metrics are bound by
+//! the supervisor and handed over when the broker has been verified; so are the kernel's event sockets, from which it can only read.
+//!
+//! | file | is |
+//! |---|---|
+//! | `office` | the supervisor's end: starts, verifies, equips and replaces it |
+//! | `link` | where lanes leave their news for it, without waiting |
+//! | `protocol` | what the two say to each other |
+//! | `run` | the process: its start and its confinement |
+//! | `hub` | its one loop |
+//! | `client`, `outbox` | one connection, and what waits for it |
+//! | `request`, `http` | what a client may say |
+//! | `metrics` | the counters as OpenMetrics text |
+//!
+//! It has one thread and no async runtime: a loop over `epoll` needs nine system calls beside those for memory, where tokio's would want
+//! `eventfd`, `futex`, and a way to start over signals.
+
+pub mod board;
+mod client;
+mod http;
+mod hub;
+pub mod link;
+pub mod metrics;
+pub mod office;
+mod outbox;
+pub mod protocol;
+mod request;
+pub mod run;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spawn::Identity;
+
+/// How brokers are made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BrokerRecipe {
+    /// The binary with the broker's role: this very program, even if its file has been replaced meanwhile.
+    pub program: PathBuf,
+    /// Who it is to be.
+    pub identity: Identity,
+}
+
+impl BrokerRecipe {
+    /// Brokers that are this program.
+    pub fn new(identity: Identity) -> Self {
+        Self { program: PathBuf::from("/proc/self/exe"), identity }
+    }
+
+    /// The broker's command; its descriptors are the caller's to set: 0 is the link, 2 its log.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        let Identity { uid, gid, .. } = self.identity;
+        command.args([run::ROLE, &uid.to_string(), &gid.to_string()]).env_clear().current_dir("/");
+        command
+    }
+}

@@ -1,0 +1,343 @@
+//! The supervisor's end: starts a broker, asks the kernel whether it is confined, hands the sockets over, and starts another when it ends.
+//!
+//! Runs on the control side. Nothing here is believed, and nothing waits for a broker but its start, for a bounded time.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use cthelper_policy::limits::{Bucket, Rate};
+use cthelper_policy::restart::Backoff;
+use cthelper_policy::verify::{Expected, network_is_empty, verify};
+use cthelper_proto::ctl::{BrokerState, BrokerStatus};
+use cthelper_proto::events::Event;
+use cthelper_proto::ipc::{Enforcement, Namespace};
+use nix::fcntl::OFlag;
+use nix::unistd::pipe2;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::net::unix::pipe::Receiver;
+use tokio::time::timeout;
+
+use super::board::Board;
+use super::link::Link;
+use super::protocol::{Daemon, FromBroker, Kind, ToBroker};
+use crate::audit::Audit;
+use crate::control::Governor;
+use crate::evidence::crash::signal_name;
+use crate::evidence::text::{escaped, one_line};
+use crate::spawn::Identity;
+use crate::warden::protocol::{Heard, hear, pair};
+use crate::warden::{End, News, Post};
+
+/// How long a broker may take until `Ready`. Emulated machines need 0.3 s.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// A broker that lived so long begins a new series of delays.
+const SERIES: Duration = Duration::from_secs(60);
+/// Least time between two answers to `StatusPlease`; each costs every lane a turn.
+const STATUS: Duration = Duration::from_millis(100);
+/// What a broker may say: messages, and lines of its log. An honest one says two things a second.
+const SPEECH: Rate = Rate { burst: 256, per_second: 64 };
+/// How long the warden may take to tell of an end after the link has hung up.
+const END: Duration = Duration::from_secs(2);
+/// Bytes of a broker's words that are kept.
+const WORDS: usize = 4096;
+
+/// What a broker is handed.
+#[derive(Debug)]
+pub struct Equipment {
+    /// `events.sock`, listening.
+    pub events: OwnedFd,
+    /// The port for metrics, listening.
+    pub metrics: Option<OwnedFd>,
+}
+
+/// Where brokers are made and looked after.
+pub struct Office {
+    post: Post,
+    identity: Identity,
+    equipment: Equipment,
+    link: Link,
+    board: Board,
+    audit: Audit,
+    began: Instant,
+    ordered: u64,
+    restarts: u64,
+    answered: Option<Instant>,
+    /// What a broker may still say.
+    hearing: Bucket,
+}
+
+/// One broker.
+struct Broker {
+    pid: u32,
+    link: UnixStream,
+    log: Receiver,
+    news: UnixStream,
+    words: Vec<u8>,
+}
+
+impl Office {
+    /// Brokers are ordered at `post`, as `identity`.
+    pub fn new(post: Post, identity: Identity, equipment: Equipment, link: Link, board: Board, audit: Audit) -> Self {
+        let (began, ordered, restarts, answered) = (Instant::now(), 0, 0, None);
+        let hearing = Bucket::full(SPEECH, began);
+        Self { post, identity, equipment, link, board, audit, began, ordered, restarts, answered, hearing }
+    }
+
+    /// For ever.
+    pub async fn keep(mut self, governor: Governor) {
+        let mut series = 0_usize;
+        loop {
+            let born = Instant::now();
+            let (pid, cause) = match self.start().await {
+                Ok(mut broker) => {
+                    let cause = self.serve(&mut broker, &governor).await;
+                    (broker.pid, with_words(cause, &broker.words))
+                }
+                Err((pid, reason)) => (pid, reason),
+            };
+            self.link.set(None);
+            self.board.change(|status| {
+                *status = BrokerStatus { state: BrokerState::Restarting, restarts: self.restarts + 1, ..BrokerStatus::default() }
+            });
+            series = if born.elapsed() > SERIES { 1 } else { series.saturating_add(1) };
+            self.restarts += 1;
+            let delay = Backoff::default().longest(series);
+            let decision = format!("restart after {} ms", delay.as_millis());
+            tracing::warn!(pid, %cause, %decision, "the broker ended; helpers are served as before");
+            self.audit.write(Event::BrokerEnded { pid, cause, decision });
+            tokio::time::sleep(delay).await;
+        }
+    }
+
+    /// A verified broker with its sockets; or the process id, 0 if there never was one, and why not.
+    async fn start(&mut self) -> Result<Broker, (u32, String)> {
+        self.ordered += 1;
+        let began = self.order().map_err(|error| (0, error.to_string()))?;
+        let started = timeout(HANDSHAKE, self.greet(began)).await;
+        let result = started.unwrap_or_else(|_| Err((0, "it was not ready in time".to_owned())));
+        if result.is_err() {
+            let _ = self.post.kill(self.ordered);
+        }
+        result
+    }
+
+    fn order(&self) -> io::Result<Broker> {
+        let (ours, theirs) = pair()?;
+        let (log, their_log) = pipe2(OFlag::O_CLOEXEC)?;
+        let news = watchable(self.post.as_fd().try_clone_to_owned()?)?;
+        self.post.broker(self.ordered, theirs.as_fd(), their_log.as_fd())?;
+        let (link, log) = (watchable(ours)?, Receiver::from_owned_fd(log)?);
+        Ok(Broker { pid: 0, link, log, news, words: Vec::new() })
+    }
+
+    async fn greet(&self, mut broker: Broker) -> Result<Broker, (u32, String)> {
+        loop {
+            match broker.news(&self.post).await.map_err(|error| (0, error.to_string()))? {
+                News::Spawned { generation, pid } if generation == self.ordered => break broker.pid = pid,
+                News::Failed { generation, reason } if generation == self.ordered => return Err((0, reason)),
+                _ => {} // the end of an earlier one
+            }
+        }
+        let pid = broker.pid;
+        let landlock = self.judge(&mut broker).await.map_err(|reason| (pid, with_words(reason, &broker.words)))?;
+        self.equip(&broker).map_err(|error| (pid, error.to_string()))?;
+        let Identity { uid, .. } = self.identity;
+        self.board.change(|status| {
+            let restarts = status.restarts;
+            *status = BrokerStatus {
+                state: BrokerState::Serving,
+                pid,
+                uid,
+                landlock: landlock.to_string(),
+                restarts,
+                ..BrokerStatus::default()
+            };
+        });
+        tracing::info!(pid, uid, %landlock, "the broker is verified and serves");
+        Ok(broker)
+    }
+
+    /// It says that it is confined, and the kernel says so, too.
+    async fn judge(&self, broker: &mut Broker) -> Result<Enforcement, String> {
+        let Some(FromBroker::Ready { landlock, own }) = broker.hear().await else {
+            broker.read_words();
+            return Err("it ended before it was ready, or said something else".to_owned());
+        };
+        if self.identity.change && !own.contains(Namespace::Network) {
+            return Err("it has no network namespace of its own".to_owned());
+        }
+        let proc = |file: &str| {
+            std::fs::read_to_string(format!("/proc/{}/{file}", broker.pid)).map_err(|error| format!("{file}: {error}"))
+        };
+        let worker = self.identity.expected(self.post.warden());
+        let expected = Expected { filters_min: worker.filters_min.saturating_sub(1), ..worker }; // it has no launcher
+        verify(&proc("status")?, &expected).map_err(|deviation| format!("it is not confined as it must be: {deviation}"))?;
+        if own.contains(Namespace::Network) {
+            network_is_empty(&proc("net/dev")?).map_err(|deviation| format!("it is not confined as it must be: {deviation}"))?;
+        }
+        Ok(landlock)
+    }
+
+    fn equip(&self, broker: &Broker) -> io::Result<()> {
+        self.link.set(Some(broker.link.as_fd().try_clone_to_owned()?));
+        let Equipment { events, metrics } = &self.equipment;
+        self.link.tell_with(&ToBroker::Socket(Kind::Events), &[events.as_fd()])?;
+        if let Some(metrics) = metrics {
+            self.link.tell_with(&ToBroker::Socket(Kind::Metrics), &[metrics.as_fd()])?;
+        }
+        self.link.tell_with(&ToBroker::Go, &[])
+    }
+
+    /// Looks after a broker until it is gone; returns why it is.
+    async fn serve(&mut self, broker: &mut Broker, governor: &Governor) -> String {
+        loop {
+            let Broker { link, log, news, words, .. } = &mut *broker;
+            tokio::select! {
+                heard = next(link) => match heard.filter(|_| self.hearing.take(SPEECH, Instant::now())) {
+                    Some(message) => self.heed(&message, governor).await,
+                    None => break,
+                },
+                open = read(log, words) => if !open || !self.hearing.take(SPEECH, Instant::now()) { break },
+                told = next_news(&self.post, news) => match told {
+                    Ok(News::Ended { generation, end }) if generation == self.ordered => {
+                        broker.read_words();
+                        return cause(&end);
+                    }
+                    Ok(_) => {}
+                    Err(_) => return "the warden is gone".to_owned(),
+                },
+            }
+        }
+        let _ = self.post.kill(self.ordered);
+        let end = timeout(END, async {
+            while let Ok(news) = broker.news(&self.post).await {
+                if let News::Ended { generation, end } = news
+                    && generation == self.ordered
+                {
+                    return cause(&end);
+                }
+            }
+            "the warden is gone".to_owned()
+        });
+        let cause = end.await.unwrap_or_else(|_| "it hung up".to_owned());
+        broker.read_words();
+        cause
+    }
+
+    async fn heed(&mut self, message: &FromBroker, governor: &Governor) {
+        match message {
+            FromBroker::Ready { .. } => {} // it has been heard
+            FromBroker::StatusPlease => {
+                if self.answered.is_none_or(|at| at.elapsed() >= STATUS) {
+                    self.tell_status(governor).await;
+                    self.answered = Some(Instant::now());
+                }
+            }
+            FromBroker::Figures(figures) => self.board.change(|status| {
+                (status.clients, status.subscribers) = (figures.clients, figures.subscribers);
+                (status.events, status.lost) = (figures.events, figures.lost);
+            }),
+        }
+    }
+
+    async fn tell_status(&self, governor: &Governor) {
+        for helper in governor.status().await.helpers {
+            match serde_json::to_string(&helper) {
+                Ok(json) => self.link.tell(&ToBroker::Helper(json)),
+                Err(error) => tracing::warn!(%error, helper = %helper.name, "a status that cannot be told"),
+            }
+        }
+        self.link.tell(&ToBroker::Status(Daemon {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_ms: u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            broker_restarts: self.restarts,
+            link_lost: self.link.lost(),
+        }));
+    }
+}
+
+impl Broker {
+    async fn hear(&mut self) -> Option<FromBroker> {
+        next(&self.link).await
+    }
+
+    async fn news(&mut self, post: &Post) -> io::Result<News> {
+        next_news(post, &self.news).await
+    }
+
+    /// What is left of its words.
+    fn read_words(&mut self) {
+        while take_words(&self.log, &mut self.words).is_ok_and(|read| read > 0) {}
+    }
+}
+
+/// A `SOCK_SEQPACKET` socket that the control side can wait for; nothing is read through what this returns.
+fn watchable(socket: OwnedFd) -> io::Result<UnixStream> {
+    let socket = std::os::unix::net::UnixStream::from(socket);
+    socket.set_nonblocking(true)?;
+    UnixStream::from_std(socket)
+}
+
+/// Waits until `hear`, which does not wait, has something.
+async fn heard<T>(socket: &UnixStream, hear: impl Fn() -> io::Result<Option<T>>) -> io::Result<T> {
+    loop {
+        socket.readable().await?;
+        let tried = socket.try_io(Interest::READABLE, || hear()?.ok_or_else(|| io::ErrorKind::WouldBlock.into()));
+        match tried {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+    }
+}
+
+/// The broker's next message; `None` when it has hung up or cannot be understood.
+async fn next(link: &UnixStream) -> Option<FromBroker> {
+    let message = heard(link, || match hear::<FromBroker>(link)? {
+        Heard::Message(message, _) => Ok(Some(message)),
+        Heard::Nothing => Ok(None),
+        Heard::Hangup => Err(io::ErrorKind::BrokenPipe.into()),
+    });
+    message.await.ok()
+}
+
+async fn next_news(post: &Post, news: &UnixStream) -> io::Result<News> {
+    heard(news, || post.news()).await
+}
+
+/// Reads what it has written; `false` when it has closed its log.
+async fn read(log: &Receiver, words: &mut Vec<u8>) -> bool {
+    log.readable().await.is_ok() && !matches!(take_words(log, words), Ok(0))
+}
+
+/// Its words are read all and kept in part: the last.
+fn take_words(log: &Receiver, words: &mut Vec<u8>) -> io::Result<usize> {
+    let mut chunk = [0; 1024];
+    let read = log.try_read(&mut chunk)?;
+    words.extend_from_slice(chunk.get(..read).unwrap_or_default());
+    let excess = words.len().saturating_sub(WORDS);
+    words.drain(..excess);
+    Ok(read)
+}
+
+fn with_words(cause: String, words: &[u8]) -> String {
+    let said = escaped(words);
+    match said.lines().next_back() {
+        Some(last) => format!("{cause}: {}", one_line(last, 512)),
+        None => cause,
+    }
+}
+
+fn cause(end: &End) -> String {
+    let fault = end.fault.as_ref().map(|fault| match &fault.syscall {
+        Some(call) => format!(" (system call {} {})", call.nr, call.name),
+        None => format!(" ({})", fault.class),
+    });
+    let fault = fault.unwrap_or_default();
+    match (end.signal, end.code) {
+        (Some(number), _) => format!("signal {}{fault}", signal_name(number)),
+        (None, Some(code)) => format!("exit {code}"),
+        (None, None) => "it is gone".to_owned(),
+    }
+}
