@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 pub mod crashes;
 pub mod doctor;
+pub mod events;
 pub mod expect;
 pub mod rules;
 
@@ -62,6 +63,9 @@ pub enum Command {
     Rules(rules::Dialect),
     /// Show expected connections, or take them back
     #[command(subcommand)]
+    Expect(expect::Show),
+    /// Print the events of an event queue until they end
+    Events(events::Options),
     Expect(expect::Expect),
     /// The daemon's counters as OpenMetrics text; any user may ask
     Metrics,
