@@ -101,7 +101,6 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
         Command::Rules(dialect) => out.write_all(rules::text(dialect)?.as_bytes())?,
-        Command::Expect(show) => expect::run(*show, &mut out)?,
         Command::Events(wanted) => events::run(wanted, runtime_dir, &mut out)?,
         Command::Expect(wanted) => expect::run(wanted, &mut out)?,
         Command::Metrics => out.write_all(broker::metrics(runtime_dir)?.as_bytes())?,

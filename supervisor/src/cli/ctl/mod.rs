@@ -63,10 +63,9 @@ pub enum Command {
     Rules(rules::Dialect),
     /// Show expected connections, or take them back
     #[command(subcommand)]
-    Expect(expect::Show),
+    Expect(expect::Expect),
     /// Print the events of an event queue until they end
     Events(events::Options),
-    Expect(expect::Expect),
     /// The daemon's counters as OpenMetrics text; any user may ask
     Metrics,
     /// The helpers of a conntrackd.conf as a configuration of cthelperd; what will differ is said on stderr
