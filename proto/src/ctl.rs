@@ -56,6 +56,9 @@ pub struct Evidence {
 pub struct Status {
     /// One per helper, by name.
     pub helpers: Vec<HelperStatus>,
+    /// The daemon's version.
+    #[serde(default)]
+    pub version: String,
     /// Who answers on `events.sock`.
     #[serde(default)]
     pub broker: BrokerStatus,
@@ -104,6 +107,9 @@ pub struct HelperStatus {
     pub l4: L4s,
     /// Families registered.
     pub families: Vec<Family>,
+    /// Ports that rules attach it to, by configuration or manifest.
+    #[serde(default)]
+    pub ports: Vec<u16>,
     /// Kernel queue.
     pub queue: u16,
     /// `serving`, `restarting`, `tripped` or `disabled`.

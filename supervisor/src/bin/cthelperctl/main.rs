@@ -100,7 +100,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             let healthy = doctor::run(wanted, runtime_dir, &mut out)?;
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Command::Rules(dialect) => out.write_all(rules::text(dialect)?.as_bytes())?,
+        Command::Rules(dialect) => rules::run(dialect, runtime_dir, &mut out)?,
         Command::Events(wanted) => events::run(wanted, runtime_dir, &mut out)?,
         Command::Expect(wanted) => expect::run(wanted, &mut out)?,
         Command::Metrics => out.write_all(broker::metrics(runtime_dir)?.as_bytes())?,

@@ -120,6 +120,7 @@ mod tests {
             name: "ftp".to_owned(),
             l4: L4s::Tcp,
             families: Family::ALL.to_vec(),
+            ports: vec![21],
             queue: 6,
             state: LaneState::Serving,
             on_down: "accept".to_owned(),
@@ -180,7 +181,7 @@ ftp: refused: foreign-address 3
     fn json_keeps_the_contracts_names() {
         let line = json(&Status { helpers: vec![ftp()], ..Status::default() }).unwrap();
         assert!(
-            line.starts_with(r#"{"helpers":[{"name":"ftp","l4":"tcp","families":["inet","inet6"],"queue":6,"state":"serving","#),
+            line.starts_with(r#"{"helpers":[{"name":"ftp","l4":"tcp","families":["inet","inet6"],"ports":[21],"queue":6,"state":"serving","#),
             "{line}"
         );
         assert!(

@@ -27,6 +27,7 @@ fn served(name: &str, state: LaneState) -> HelperStatus {
         name: name.to_owned(),
         l4: L4s::Tcp,
         families: vec![Family::Inet],
+        ports: vec![21],
         queue: 6,
         state,
         on_down: "accept".to_owned(),
