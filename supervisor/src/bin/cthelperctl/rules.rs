@@ -4,7 +4,7 @@
 //! destination is translated needs that before 6.1.167 and 6.12.64. What the forward chain must accept is the operator's own
 //! decision, so it is printed as a comment.
 
-use cthelper_policy::config::Config;
+use cthelper_policy::config::{Config, HelperConfig};
 use cthelper_proto::types::{Family, L4};
 use cthelper_supervisor::cli::ctl::rules::{Dialect, Layer3, Options, Protocol};
 
@@ -24,6 +24,8 @@ pub struct Attachment {
     l4: L4,
     /// Its ports, at least one.
     ports: Vec<u16>,
+    /// The families it is registered for: a rule for another would make the kernel refuse the whole file.
+    families: Vec<Family>,
 }
 
 /// All of the rules.
@@ -78,7 +80,7 @@ fn plan(wanted: &Options, config: Option<&Config>) -> Result<Plan, Failure> {
     }
     let mut attachments: Vec<Attachment> = Vec::new();
     for name in &wanted.helpers {
-        let configured = config.and_then(|config| config.helpers.get(name)?.ports.as_deref());
+        let configured = config.and_then(|config| config.helpers.get(name));
         for attachment in attach(name, wanted, configured)? {
             if !attachments.contains(&attachment) {
                 attachments.push(attachment);
@@ -95,7 +97,7 @@ fn plan(wanted: &Options, config: Option<&Config>) -> Result<Plan, Failure> {
 
 /// The attachments of one helper; a protocol that is spoken over both TCP and UDP has two. Its ports: those of the command line, or
 /// else those of the configuration, or else the protocol's own.
-fn attach(name: &str, wanted: &Options, configured: Option<&[u16]>) -> Result<Vec<Attachment>, Failure> {
+fn attach(name: &str, wanted: &Options, configured: Option<&HelperConfig>) -> Result<Vec<Attachment>, Failure> {
     // Only these bytes can be a registered helper's name, and all of them may stand between an nft file's quotes.
     if name.is_empty() || name.len() > 15 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
         return Err(usage(format!("'{name}' is no helper's name: 1 to 15 of [a-zA-Z0-9_.-]")));
@@ -104,9 +106,14 @@ fn attach(name: &str, wanted: &Options, configured: Option<&[u16]>) -> Result<Ve
         Protocol::Tcp => L4::Tcp,
         Protocol::Udp => L4::Udp,
     });
+    // A helper that is only configured listens to questions, which are datagrams.
+    let protocol = protocol.or_else(|| configured.and_then(|helper| helper.question.as_ref()).map(|_| L4::Udp));
+    let own_families = if name == "dhcpv6" { vec![Family::Inet6] } else { Family::ALL.to_vec() };
+    let families = configured.and_then(|helper| helper.families.clone()).unwrap_or(own_families);
     let attachment = |l4: L4, own: &[u16]| {
+        let configured = configured.and_then(|helper| helper.ports.as_deref());
         let ports = if wanted.ports.is_empty() { configured.unwrap_or(own).to_vec() } else { wanted.ports.clone() };
-        Attachment { name: name.to_owned(), l4, ports }
+        Attachment { name: name.to_owned(), l4, ports, families: families.clone() }
     };
     let mut found: Vec<Attachment> = Vec::new();
     for (_, l4, ports) in KNOWN.iter().filter(|(known, l4, _)| *known == name && protocol.is_none_or(|wanted| wanted == *l4)) {

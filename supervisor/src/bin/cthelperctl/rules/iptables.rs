@@ -10,7 +10,7 @@ use super::{Plan, names};
 pub fn text(plan: &Plan) -> String {
     let mut out = heading(plan);
     for &family in &plan.families {
-        for attachment in &plan.attachments {
+        for attachment in plan.attachments.iter().filter(|attachment| attachment.families.contains(&family)) {
             for chain in ["PREROUTING"].into_iter().chain(plan.output.then_some("OUTPUT")) {
                 for port in &attachment.ports {
                     let (program, l4, name) = (program(family), attachment.l4, &attachment.name);

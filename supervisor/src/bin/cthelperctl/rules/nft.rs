@@ -14,7 +14,7 @@ pub fn text(plan: &Plan) -> String {
     let mut out = heading(plan);
     out.push_str("table inet cthelperd\ndelete table inet cthelperd\n\ntable inet cthelperd {\n");
     for attachment in &plan.attachments {
-        for &family in &plan.families {
+        for &family in plan.families.iter().filter(|family| attachment.families.contains(family)) {
             out.push_str(&object(attachment, family));
         }
     }
@@ -61,7 +61,7 @@ fn object(attachment: &Attachment, family: Family) -> String {
 fn chain(plan: &Plan, hook: &str) -> String {
     let mut out = format!("\tchain {hook} {{\n\t\ttype filter hook {hook} priority {PRIORITY}; policy accept;\n");
     for attachment in &plan.attachments {
-        for &family in &plan.families {
+        for &family in plan.families.iter().filter(|family| attachment.families.contains(family)) {
             let version = match family {
                 Family::Inet => "ipv4",
                 Family::Inet6 => "ipv6",

@@ -82,7 +82,10 @@ fn iptables_rules_for_two_helpers_with_output() {
 fn a_protocol_narrows_a_helper_that_has_two() {
     let wanted = Options { protocol: Some(Protocol::Udp), ..wanted(&["rpc"]) };
     let plan = plan(&wanted, None).unwrap();
-    assert_eq!(plan.attachments, [Attachment { name: "rpc".to_owned(), l4: L4::Udp, ports: vec![111] }]);
+    assert_eq!(
+        plan.attachments,
+        [Attachment { name: "rpc".to_owned(), l4: L4::Udp, ports: vec![111], families: Family::ALL.to_vec() }]
+    );
 }
 
 #[test]
@@ -94,7 +97,10 @@ fn an_unknown_helper_needs_its_protocol_and_ports() {
         assert_eq!(plan(&incomplete, None).unwrap_err().exit, Exit::Usage);
     }
     let complete = Options { protocol: Some(Protocol::Udp), ports: vec![9], ..mine };
-    assert_eq!(plan(&complete, None).unwrap().attachments, [Attachment { name: "mine".to_owned(), l4: L4::Udp, ports: vec![9] }]);
+    assert_eq!(
+        plan(&complete, None).unwrap().attachments,
+        [Attachment { name: "mine".to_owned(), l4: L4::Udp, ports: vec![9], families: Family::ALL.to_vec() }]
+    );
 }
 
 #[test]
@@ -120,6 +126,27 @@ fn ports_are_those_of_the_command_line_or_of_the_configuration_or_the_protocols_
     assert_eq!(ports(&wanted(&["sip"])), Ok(vec![5060]));
     assert_eq!(ports(&Options { protocol: Some(Protocol::Udp), ..wanted(&["mine"]) }), Ok(vec![9]));
     assert_eq!(ports(&wanted(&["mine"])).unwrap_err().exit, Exit::Usage);
+}
+
+#[test]
+fn a_helper_is_attached_in_its_own_families_only() {
+    let config = Config::parse(
+        "[helper.ftp]\nfamilies = [\"inet\"]\n[helper.nbns]\nports = [137]\n[helper.nbns.ask]\nto = [\"broadcast\"]\n[helper.dhcpv6]",
+        "c.toml",
+    )
+    .unwrap();
+    let plan = plan(&wanted(&["ftp", "nbns", "dhcpv6", "mdns"]), Some(&config)).unwrap();
+    let found: Vec<_> = plan.attachments.iter().map(|one| (one.name.as_str(), one.l4, one.families.as_slice())).collect();
+    let (four, six) = (&[Family::Inet][..], &[Family::Inet6][..]);
+    let wanted = [("ftp", L4::Tcp, four), ("nbns", L4::Udp, four), ("dhcpv6", L4::Udp, six), ("mdns", L4::Udp, &Family::ALL)];
+    assert_eq!(found, wanted);
+    let (nft, iptables) = (nft::text(&plan), iptables::text(&plan));
+    for (line, said) in
+        [("helper-dhcpv6-udp-inet\"", false), ("helper-dhcpv6-udp-inet6\"", true), ("helper-nbns-udp-inet6", false)]
+    {
+        assert_eq!(nft.contains(line), said, "{line}");
+    }
+    assert_eq!(iptables.matches("--dport 547 ").count(), 1, "{iptables}");
 }
 
 #[test]
