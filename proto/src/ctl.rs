@@ -56,12 +56,12 @@ pub struct Evidence {
 pub struct Status {
     /// One per helper, by name.
     pub helpers: Vec<HelperStatus>,
-    /// The daemon's version.
-    #[serde(default)]
-    pub version: String,
     /// Who answers on `events.sock`.
     #[serde(default)]
     pub broker: BrokerStatus,
+    /// The daemon's version.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// The broker.

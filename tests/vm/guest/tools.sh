@@ -9,6 +9,7 @@ tools() {
     tools_nfct
     tools_import
     tools_expect
+    tools_rules
     summary ours-tools
 }
 
@@ -109,6 +110,40 @@ _expected() {
 }
 # Seconds go on between two lists.
 _timeless() { sed 's/^[0-9]* proto/S proto/; s/<timeout>[0-9]*</<timeout>S</'; }
+
+# Rules load as they are printed, for what the daemon serves; --apply keeps them over a stop, --remove does away with them.
+tools_rules() {
+    local ctl="$BIN/cthelperctl --runtime-dir $CTHELPERD_RUN" said keep=/run/tools-keep
+    mkdir -p $keep
+    CTHELPERD_WHAT='--helper ftp --helper tftp --helper rpc' source_start ours || { result ours-tools rules-start "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
+    modprobe -a nft_ct xt_CT xt_helper xt_conntrack ip_tables ip6_tables iptable_raw ip6table_raw 2>/dev/null
+    for said in '' --output '--family inet6' '--helper ftp --ports 21,2121 --output' '--helper rpc --protocol udp'; do
+        $ctl rules nft $said >/run/rules.nft && nft -f /run/rules.nft 2>/run/rules.why && nft -f /run/rules.nft && : >/run/rules.why
+        result ours-tools "rules-nft${said// /}" "$(head -n 1 /run/rules.why)"
+        $ctl rules iptables $said >/run/rules.sh && bash -e /run/rules.sh 2>/run/rules.why && : >/run/rules.why
+        result ours-tools "rules-iptables${said// /}" "$(head -n 1 /run/rules.why)"
+    done
+    $ctl rules nft >/run/rules.nft; nft -f /run/rules.nft
+    said=$(nft list table inet cthelperd | grep -c 'ct helper set')
+    if [ "$said" = 8 ]; then result ours-tools rules-served ''; else result ours-tools rules-served "$said rules, 8 for ftp, tftp and rpc over both"; fi
+    said=$(nft list table inet cthelperd | sed -n 's/.*priority \(-[0-9]*\|raw [+-] [0-9]*\|mangle\|dstnat - [0-9]*\).*/\1/p' | head -n 1)
+    case $said in -150|mangle) result ours-tools rules-priority '' ;; *) result ours-tools rules-priority "priority $said" ;; esac
+    nft delete table inet cthelperd; ip6tables -t raw -F; iptables -t raw -F
+    $ctl rules nft --apply --state-dir $keep --output && nft list table inet cthelperd >/dev/null && [ -s $keep/rules.nft ] && said='' || said='not applied'
+    result ours-tools rules-apply "$said"
+    SERVICE_RESULT=signal $ctl rules kept unload && nft list table inet cthelperd >/dev/null && said='' || said='gone after a crash'
+    result ours-tools rules-crash "$said"
+    SERVICE_RESULT=success $ctl rules kept unload && ! nft list table inet cthelperd 2>/dev/null && said='' || said='there after a stop'
+    result ours-tools rules-stop "$said"
+    $ctl rules kept load --state-dir $keep && nft list table inet cthelperd >/dev/null && said='' || said='not there after a start'
+    result ours-tools rules-start "$said"
+    $ctl rules nft --remove --state-dir $keep && ! nft list table inet cthelperd 2>/dev/null && [ ! -e $keep/rules.nft ] && said='' || said='not removed'
+    result ours-tools rules-remove "$said"
+    said=$($ctl rules nft --helper nosuch --protocol tcp --ports 9 --apply --state-dir $keep 2>&1); said="$?:$said"
+    case $said in 69:*'nft refuses the rules: '*registered*) result ours-tools rules-unregistered '' ;; *) result ours-tools rules-unregistered "$said" ;; esac
+    [ ! -e $keep/rules.nft ] || result ours-tools rules-unregistered-kept 'what nft refused is kept'
+    source_stop || result ours-tools rules-end 'no clean end on SIGTERM'
+}
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     BIN=${1:-$BIN}

@@ -81,10 +81,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let runtime_dir: &Path = &cli.runtime_dir;
     let mut out = io::stdout().lock();
     match &cli.command {
-        Command::Status { json } => {
-            let status = control::status(runtime_dir)?;
-            let text = if *json { status::json(&status)? } else { status::table(&status) };
-            out.write_all(text.as_bytes())?;
+        Command::Status(wanted) => {
+            drop(out);
+            status::run(wanted, runtime_dir)?;
         }
         Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod events;
 pub mod expect;
 pub mod rules;
+pub mod status;
 
 /// The operator's tool.
 #[derive(Debug, Parser)]
@@ -26,11 +27,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// How the helpers are
-    Status {
-        /// One JSON object instead of a table
-        #[arg(long)]
-        json: bool,
-    },
+    Status(status::Options),
     /// Replace a helper's worker, and serve the helper again if it crashed too often
     Restart {
         /// The helper's name

@@ -76,7 +76,8 @@ fn load(rules: &str) -> Result<(), Failure> {
     }
     let said = String::from_utf8_lossy(&ended.stderr);
     let first = said.lines().find(|line| !line.trim().is_empty()).map_or_else(|| ended.status.to_string(), str::to_owned);
-    let hint = if first.contains("No such file") { "; is each helper registered, for each family? see cthelperctl doctor" } else { "" };
+    let hint =
+        if first.contains("No such file") { "; is each helper registered, for each family? see cthelperctl doctor" } else { "" };
     let exit = if first.contains("not permitted") { Exit::Permission } else { Exit::Unavailable };
     Err(Failure::new(exit, format!("nft refuses the rules: {first}{hint}")))
 }

@@ -80,7 +80,8 @@ pub fn plan(wanted: &Options, config: Option<&Config>, served: Option<&Status>) 
 fn names_of(wanted: &Options, config: Option<&Config>, served: Option<&Status>) -> Vec<String> {
     let served = || served.map(|status| status.helpers.iter().map(|helper| helper.name.clone()).collect::<Vec<_>>());
     let configured = || {
-        let enabled = |config: &Config| config.helpers.values().filter(|helper| helper.enabled).map(|helper| helper.name.clone()).collect();
+        let enabled =
+            |config: &Config| config.helpers.values().filter(|helper| helper.enabled).map(|helper| helper.name.clone()).collect();
         config.map(enabled)
     };
     if !wanted.helpers.is_empty() {
@@ -95,7 +96,8 @@ fn known(name: &str, config: Option<&Config>, served: Option<&Status>) -> Vec<At
     if let Some(helper) = served.and_then(|status| status.helpers.iter().find(|helper| helper.name == name))
         && !helper.families.is_empty()
     {
-        let attachment = |l4| Attachment { name: name.to_owned(), l4, families: helper.families.clone(), ports: helper.ports.clone() };
+        let attachment =
+            |l4| Attachment { name: name.to_owned(), l4, families: helper.families.clone(), ports: helper.ports.clone() };
         return helper.l4.iter().map(attachment).collect();
     }
     let configured = config.and_then(|config| config.helpers.get(name));
