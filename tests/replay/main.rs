@@ -6,6 +6,7 @@
 mod arguments;
 mod datagrams;
 mod import;
+mod operator;
 
 use cthelper_tests::capture::{Link, pcap, pcapng};
 use cthelper_tests::control::{Control, Net};

@@ -10,6 +10,7 @@ tools() {
     tools_import
     tools_expect
     tools_rules
+    tools_doctor
     summary ours-tools
 }
 
@@ -136,13 +137,55 @@ tools_rules() {
     SERVICE_RESULT=success $ctl rules kept unload && ! nft list table inet cthelperd 2>/dev/null && said='' || said='there after a stop'
     result ours-tools rules-stop "$said"
     $ctl rules kept load --state-dir $keep && nft list table inet cthelperd >/dev/null && said='' || said='not there after a start'
-    result ours-tools rules-start "$said"
+    result ours-tools rules-next-start "$said"
     $ctl rules nft --remove --state-dir $keep && ! nft list table inet cthelperd 2>/dev/null && [ ! -e $keep/rules.nft ] && said='' || said='not removed'
     result ours-tools rules-remove "$said"
     said=$($ctl rules nft --helper nosuch --protocol tcp --ports 9 --apply --state-dir $keep 2>&1); said="$?:$said"
     case $said in 69:*'nft refuses the rules: '*registered*) result ours-tools rules-unregistered '' ;; *) result ours-tools rules-unregistered "$said" ;; esac
     [ ! -e $keep/rules.nft ] || result ours-tools rules-unregistered-kept 'what nft refused is kept'
     source_stop || result ours-tools rules-end 'no clean end on SIGTERM'
+}
+
+# Why a connection was not helped: rules that came too late, none at all, a flowtable that took it.
+tools_doctor() {
+    local listener client
+    source_start ours || { result ours-tools doctor-start "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
+    server_stop; server_evict server
+    ip netns exec server /usr/bin/python3 "$TOOLS/echo.py" & listener=$!
+    wait_for 10 _listening server
+    nft flush ruleset
+    nft add table inet plain; nft add chain inet plain f '{ type filter hook forward priority 0; ct state new accept; }'   # conntrack is on
+    _talks 40001 "no rule attaches ftp" unattached
+    "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN rules nft | nft -f -
+    _doctor 40001 'it began before they were loaded' late
+    _talks 40002 'has the helper ftp' attached
+    _doctor 40009 'is tracked here' absent
+    nft flush ruleset
+    modprobe -a nf_flow_table nf_flow_table_inet nft_flow_offload
+    nft -f - <<'RULES' || result ours-tools doctor-flowtable 'nft refused the flowtable'
+table inet fast {
+    flowtable f { hook ingress priority 0; devices = { c0, s0 }; }
+    chain forward { type filter hook forward priority 0; ct state established flow add @f; }
+}
+RULES
+    _talks 40003 'is offloaded by a flowtable' offloaded
+    "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN doctor >/run/doctor.log && client='exit status 0'
+    grep -q '^FAIL  offload .*inet fast' /run/doctor.log && client='' || client=${client:-$(grep offload /run/doctor.log || echo 'no line about it')}
+    result ours-tools doctor-offload "$client"
+    kill $(jobs -p | grep -v "^$SOURCE_PID$") 2>/dev/null; wait $listener 2>/dev/null
+    source_stop || result ours-tools doctor-end 'no clean end on SIGTERM'
+}
+# PORT WORDS NAME: opens a connection from that port and keeps it; then as _doctor.
+_talks() {
+    ip netns exec client /usr/bin/python3 "$TOOLS/echo.py" "$1" 10.0.2.2 &
+    wait_for 10 _echoed "$1"
+    _doctor "$@"
+}
+_echoed() { conntrack -L -p tcp --orig-port-src "$1" 2>/dev/null | grep -q ESTABLISHED && sleep 1; }
+_doctor() {
+    local said
+    said=$("$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN doctor --flow "10.0.1.2:$1-10.0.2.2:21" | grep ' flow ')
+    case $said in *"$2"*) result ours-tools "doctor-flow-$3" '' ;; *) result ours-tools "doctor-flow-$3" "$said" ;; esac
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
