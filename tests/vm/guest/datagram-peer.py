@@ -4,14 +4,17 @@
 ask KIND FAMILY IFACE SECONDS [SPORT]   exit 0 and the answer's sender on stdout; 1 if none came
 answer KIND... IFACE ADDR4 ADDR6        answers, one thread per kind and family, until it is ended
 serve-xml ADDR PORT                     what a UPnP device's LOCATION leads to, over HTTP
-KIND: mdns slp ssdp wsd bjnp nbns
+KIND: mdns slp ssdp wsd bjnp nbns (mdns and wsd are only asked: avahi and wsdd2 answer)
 """
 import http.server, os, select, socket, struct, sys, threading, time
 
-WSD = (b'<?xml version="1.0"?><s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" '
-       b'xmlns:a="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:d="http://schemas.xmlsoap.org/ws/2005/04/discovery">'
-       b'<s:Header><a:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/%s</a:Action><a:MessageID>urn:uuid:1</a:MessageID>'
-       b'</s:Header><s:Body><d:%s/></s:Body></s:Envelope>')
+PROBE = (b'<?xml version="1.0"?><soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope" '
+         b'xmlns:wsa="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:wsd="http://schemas.xmlsoap.org/ws/2005/04/discovery" '
+         b'xmlns:wsdp="http://schemas.xmlsoap.org/ws/2006/02/devprof"><soap:Header>'
+         b'<wsa:To>urn:schemas-xmlsoap-org:ws:2005:04:discovery</wsa:To>'
+         b'<wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe</wsa:Action>'
+         b'<wsa:MessageID>urn:uuid:00000000-0000-0000-0000-000000000007</wsa:MessageID></soap:Header>'
+         b'<soap:Body><wsd:Probe><wsd:Types>wsdp:Device</wsd:Types></wsd:Probe></soap:Body></soap:Envelope>')
 
 
 def slp(function, body=b''):
@@ -44,8 +47,7 @@ KINDS = {
                  ('HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=60\r\nEXT:\r\nLOCATION: %s\r\nSERVER: a/1 UPnP/1.1 b/1\r\n'
                   'ST: upnp:rootdevice\r\nUSN: uuid:1::upnp:rootdevice\r\n\r\n' % LOCATION).encode(),
                  lambda d: d.startswith(b'HTTP/1.1 200')),
-    'wsd': Kind(3702, '239.255.255.250', 'ff02::c', lambda g: WSD % (b'Probe', b'Probe'), lambda d: b'/Probe<' in d,
-                WSD % (b'ProbeMatches', b'ProbeMatches'), lambda d: b'ProbeMatches' in d),
+    'wsd': Kind(3702, '239.255.255.250', 'ff02::c', lambda g: PROBE, None, None, lambda d: b'ProbeMatches' in d),
     'bjnp': Kind(8612, '255.255.255.255', 'ff02::1', lambda g: b'BJNP\x02\x01\0\0\0\0\0\0\0\0\0\0', lambda d: d[:6] == b'BJNP\x02\x01',
                  b'BJNP\x82\x01\0\0\0\0\0\0\0\0\0\0', lambda d: d[:4] == b'BJNP'),
     'nbns': Kind(137, '10.0.2.255', None, lambda g: NBNS_QUERY, lambda d: d[2:3] == b'\1',
@@ -116,7 +118,9 @@ def answer(name, family, iface, addr):
     while True:
         data, who = s.recvfrom(65535)
         if kind.is_question(data):
-            s.sendto(kind.answer, who)
+            # The place that LOCATION names is of IPv4.
+            text = kind.answer if family == 4 else b'\r\n'.join(l for l in kind.answer.split(b'\r\n') if not l.startswith(b'LOCATION'))
+            s.sendto(text, who)
 
 
 def serve_xml(addr, port):
