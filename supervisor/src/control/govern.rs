@@ -118,7 +118,7 @@ impl Governor {
             }
         }
         helpers.sort_by(|a, b| a.name.cmp(&b.name));
-        Status { helpers, broker: self.kept.broker.read() }
+        Status { helpers, version: env!("CARGO_PKG_VERSION").to_owned(), broker: self.kept.broker.read() }
     }
 
     /// A lane that lives and does not answer within this time. One that is over is none: that is told otherwise.
