@@ -29,6 +29,7 @@ mod disarm;
 mod doctor;
 mod exit;
 mod expect;
+mod helpers;
 mod nfct;
 mod policy;
 mod queues;
@@ -84,6 +85,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             let text = if *json { status::json(&status)? } else { status::table(&status) };
             out.write_all(text.as_bytes())?;
         }
+        Command::Helpers(wanted) => out.write_all(helpers::run(wanted)?.as_bytes())?,
         Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
         Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 pub mod crashes;
 pub mod doctor;
 pub mod expect;
+pub mod helpers;
 pub mod rules;
 
 /// The operator's tool.
@@ -30,6 +31,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What each helper announces, where it is written down, and what it answers to attacks: the built-in ones, and those of the configuration
+    Helpers(helpers::Options),
     /// Replace a helper's worker, and serve the helper again if it crashed too often
     Restart {
         /// The helper's name
