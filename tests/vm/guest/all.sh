@@ -8,6 +8,7 @@
 . "$REPO/tests/vm/guest/sandbox.sh"
 . "$REPO/tests/vm/guest/own-filter.sh"
 . "$REPO/tests/vm/guest/tools.sh"
+. "$REPO/tests/vm/guest/records.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -40,4 +41,5 @@ for source in "$@"; do
     fi
 done
 server_stop
+records_all "$@"
 exit 0
