@@ -125,7 +125,7 @@ records_peers() {
     mkdir -p $RECORDS_RUN/sane /run/rpcbind
     # Datagrams are answered from the address that was asked: rpcbind and the programs have one each.
     ip netns exec server rpcbind -f -i >>"$VM_OUT/rpcbind.log" 2>&1 & RECORDS_PIDS+=($!)
-    ip netns exec server python3 "$REPO/tests/vm/guest/records-server.py" 10.0.2.2 fd00:2::2 >"$VM_OUT/records-server.log" 2>&1 &
+    ip netns exec server /usr/bin/python3 "$REPO/tests/vm/guest/records-server.py" 10.0.2.2 fd00:2::2 >"$VM_OUT/records-server.log" 2>&1 &
     RECORDS_PIDS+=($!)
     printf '%s\n' test >$RECORDS_RUN/sane/dll.conf
     printf '%s\n' 10.0.0.0/8 '[fd00::]/16' >$RECORDS_RUN/sane/saned.conf
@@ -170,7 +170,7 @@ records_cases() {
     local host4 host6 name why out=$RECORDS_RUN/out
     host4=$(topology_target $2 4) host6=$(topology_target $2 6)
     rm -rf $out; mkdir $out
-    ip netns exec client python3 "$REPO/tests/vm/guest/records-client.py" $host4 $host6 $RECORDS_SECONDS >$out/scripted &
+    ip netns exec client /usr/bin/python3 "$REPO/tests/vm/guest/records-client.py" $host4 $host6 $RECORDS_SECONDS >$out/scripted &
     _records_rpcinfo '-T udp' $host4 $((0x20000008)) >$out/rpc-rpcinfo-udp4 &
     _records_rpcinfo '-T tcp' $host4 $((0x20000009)) >$out/rpc-rpcinfo-tcp4 &
     _records_rpcinfo '-T udp6' $host6 $((0x20000008)) >$out/rpc-rpcinfo-udp6 &
