@@ -144,9 +144,9 @@ records_peers_stop() {
 }
 
 # rpcinfo: what it prints tells whether the program itself has answered.
-_records_rpcinfo() {   # option host program
+_records_rpcinfo() {   # transport host program
     local said
-    said=$(ip netns exec client timeout $RECORDS_SECONDS rpcinfo $1 $2 $3 1 2>&1)
+    said=$(ip netns exec client timeout $RECORDS_SECONDS rpcinfo -T $1 $2 $3 1 2>&1)
     case $said in *"ready and waiting"*) echo ok ;; *) echo "${said:-timed out}" | tail -n 1 ;; esac
 }
 
@@ -167,17 +167,18 @@ _records_scan() {   # 4|6 host
 
 # records_cases LABEL NAT: all at once.
 records_cases() {
-    local host4 host6 name why out=$RECORDS_RUN/out
+    local host4 host6 what name why number pids=() out=$RECORDS_RUN/out
     host4=$(topology_target $2 4) host6=$(topology_target $2 6)
     rm -rf $out; mkdir $out
     ip netns exec client /usr/bin/python3 "$REPO/tests/vm/guest/records-client.py" $host4 $host6 $RECORDS_SECONDS >$out/scripted &
-    _records_rpcinfo '-T udp' $host4 $((0x20000008)) >$out/rpc-rpcinfo-udp4 &
-    _records_rpcinfo '-T tcp' $host4 $((0x20000009)) >$out/rpc-rpcinfo-tcp4 &
-    _records_rpcinfo '-T udp6' $host6 $((0x20000008)) >$out/rpc-rpcinfo-udp6 &
-    _records_rpcinfo '-T tcp6' $host6 $((0x20000009)) >$out/rpc-rpcinfo-tcp6 &
-    _records_scan 4 $host4 >$out/sane-scanimage4 &
-    _records_scan 6 $host6 >$out/sane-scanimage6 &
-    wait $(jobs -p | grep -vxF -f <(printf '%s\n' $SOURCE_PID "${RECORDS_PIDS[@]}"))
+    pids+=($!)
+    for what in udp/$host4/8 tcp/$host4/9 udp6/$host6/8 tcp6/$host6/9; do
+        IFS=/ read -r name why number <<<"$what"
+        _records_rpcinfo $name $why $((0x20000000 + number)) >$out/rpc-rpcinfo-$name & pids+=($!)
+    done
+    _records_scan 4 $host4 >$out/sane-scanimage4 & pids+=($!)
+    _records_scan 6 $host6 >$out/sane-scanimage6 & pids+=($!)
+    wait "${pids[@]}"
     {
         for name in $out/rpc-* $out/sane-*; do echo "${name##*/} $(<$name)"; done
         cat $out/scripted
