@@ -78,12 +78,12 @@ pub fn main(find: impl Fn(&str) -> Option<Box<dyn Helper>>) -> ! {
 
 /// Tells of these helpers, as JSON on standard output; the exit code.
 pub fn list(helpers: &[Box<dyn Helper>]) -> ExitCode {
-    let listing = |helper: &Box<dyn Helper>| {
+    let listing = |helper: &dyn Helper| {
         let About { rewrites, attacks } = helper.about();
         let attacks = attacks.iter().map(|attack| (*attack).to_owned()).collect();
         Listing { manifest: helper.manifest().clone(), rewrites, attacks }
     };
-    let listings: Vec<Listing> = helpers.iter().map(listing).collect();
+    let listings: Vec<Listing> = helpers.iter().map(|helper| listing(&**helper)).collect();
     let written = serde_json::to_string(&listings).map_err(Into::into).and_then(|text| writeln!(std::io::stdout(), "{text}"));
     if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
