@@ -2,6 +2,7 @@
 //!
 //! A helper's program is not linked here, nor trusted: it is asked (`--list`) with no environment, and as root's tool not as root.
 
+use std::fmt::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -93,9 +94,9 @@ fn table(helpers: &[Told]) -> String {
     let mut out = columns(&rows);
     out.push('\n');
     for Told { listing: Listing { manifest, attacks, .. }, .. } in helpers {
-        out.push_str(&format!("{}: {}", printable(&manifest.name), printable(&manifest.source)));
+        let _ = write!(out, "{}: {}", printable(&manifest.name), printable(&manifest.source));
         if !attacks.is_empty() {
-            out.push_str(&format!("; against: {}", printable(&attacks.join("; "))));
+            let _ = write!(out, "; against: {}", printable(&attacks.join("; ")));
         }
         out.push('\n');
     }
