@@ -5,6 +5,8 @@
 
 mod arguments;
 mod datagrams;
+mod import;
+mod operator;
 mod records;
 
 use cthelper_tests::capture::{Link, pcap, pcapng};

@@ -111,7 +111,7 @@ impl Governor {
             }
         }
         helpers.sort_by(|a, b| a.name.cmp(&b.name));
-        Status { helpers, broker: self.kept.broker.read() }
+        Status { helpers, version: env!("CARGO_PKG_VERSION").to_owned(), broker: self.kept.broker.read() }
     }
 
     async fn order(&self, helper: &str, command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command) -> Reply {
