@@ -8,6 +8,7 @@ mod datagrams;
 mod guides;
 mod import;
 mod operator;
+mod records;
 
 use cthelper_tests::capture::{Link, pcap, pcapng};
 use cthelper_tests::control::{Control, Net};
