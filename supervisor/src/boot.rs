@@ -34,6 +34,7 @@ use crate::broker::BrokerRecipe;
 use crate::broker::board::Board;
 use crate::broker::link::Link;
 use crate::broker::office::{Equipment, Office};
+use crate::broker::setting::Names;
 use crate::configuration::Source;
 use crate::control::{self, Governor, Kept, Over};
 use crate::keeper::KeeperRecipe;
@@ -134,7 +135,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     custody.employ(keepers, identity);
     confine_oneself(options, warden.pid())?;
     let (audit, writer) = Audit::open(&options.audit).map_err(system("begin the audit"))?;
-    let (link, board) = (Link::default(), Board::default());
+    let (link, board) = (Link::default(), Board::new(options.config.queues.clone()));
     let office = Office::new(brokers, brokers_identity, equipment, link, board.clone(), audit.clone());
     let served = serve(setups, socket, &custody, &audit, office, board, options);
     custody.close();
@@ -217,7 +218,8 @@ fn equipment(options: &Options) -> Result<Equipment, Failure> {
         listener.map_err(system(format!("listen on {address} for metrics (under systemd that takes the drop-in metrics.conf)")))
     };
     let metrics = options.config.metrics.listen.map(listen).transpose()?;
-    Ok(Equipment { events: events.into(), metrics: metrics.map(Into::into) })
+    let names = Names::look_up(options.config.queues.values());
+    Ok(Equipment { events: events.into(), metrics: metrics.map(Into::into), names, settings: options.config.events })
 }
 
 /// Where evidence is kept, for whoever asks from another folder.

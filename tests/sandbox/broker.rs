@@ -6,7 +6,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cthelper_policy::config::{Config, Daemon};
+use cthelper_policy::config::{Config, Daemon, EventsConfig};
 use cthelper_policy::profiles::BROKER;
 use cthelper_proto::ctl::{BrokerState, BrokerStatus, Evidence};
 use cthelper_proto::events::Event;
@@ -15,6 +15,7 @@ use cthelper_supervisor::broker::BrokerRecipe;
 use cthelper_supervisor::broker::board::Board;
 use cthelper_supervisor::broker::link::Link;
 use cthelper_supervisor::broker::office::{Equipment, Office};
+use cthelper_supervisor::broker::setting::Names;
 use cthelper_supervisor::configuration::Source;
 use cthelper_supervisor::control::{Governor, Kept};
 use cthelper_supervisor::spawn::Identity;
@@ -50,7 +51,12 @@ impl Served {
         for nonblocking in [events.set_nonblocking(true), metrics.set_nonblocking(true)] {
             nonblocking.unwrap();
         }
-        let equipment = Equipment { events: events.into(), metrics: Some(metrics.into()) };
+        let equipment = Equipment {
+            events: events.into(),
+            metrics: Some(metrics.into()),
+            names: Names::default(),
+            settings: EventsConfig::default(),
+        };
         let (audit, records) = Audit::channel();
         let board = Board::default();
         let kept = Kept { audit: audit.clone(), places: Evidence::default(), broker: board.clone() };
@@ -156,9 +162,14 @@ fn clients_that_misbehave_are_told_or_dropped_and_counted_and_disturb_nobody() {
     let silent = served.connect();
     let mut half = served.connect();
     half.write_all(b"{\"metr").unwrap();
-    assert!(served.says(b"GET / HTTP/1.1\r\n\r\n").starts_with("{\"error\":\"expected value"));
+    assert!(
+        served.says(b"GET / HTTP/1.1\r\n\r\n").starts_with("{\"error\":{\"code\":\"bad-request\",\"reason\":\"expected value")
+    );
     assert!(served.says(b"{\"queue\":70000}\n").starts_with("{\"error\":"));
-    assert_eq!(served.says(&vec![b'x'; 1 << 20]), "{\"error\":\"a request has at most 4096 bytes\"}\n");
+    assert_eq!(
+        served.says(&vec![b'x'; 1 << 20]),
+        "{\"error\":{\"code\":\"bad-request\",\"reason\":\"a request has at most 1024 bytes\"}}\n"
+    );
     let gone = served.connect();
     gone.shutdown(Shutdown::Both).unwrap();
     let crowd: Vec<UnixStream> = (0..1000).map(|_| served.connect()).collect();
@@ -168,7 +179,7 @@ fn clients_that_misbehave_are_told_or_dropped_and_counted_and_disturb_nobody() {
     assert!(served.figure("cthelperd_broker_dropped_clients_total{reason=\"too-many\"}") >= turned_away as u64);
     assert_eq!(served.figure("cthelperd_broker_dropped_clients_total{reason=\"garbage\"}"), 3);
     for mut idle in [silent, half] {
-        assert_eq!(rest(&mut idle), "{\"error\":\"no request came in time\"}\n");
+        assert_eq!(rest(&mut idle), "{\"error\":{\"code\":\"bad-request\",\"reason\":\"no request came in time\"}}\n");
     }
     assert!(served.figure("cthelperd_broker_dropped_clients_total{reason=\"silent\"}") >= 2);
     assert_eq!(served.broker().pid, before, "it is the same process");

@@ -95,6 +95,7 @@ impl Governor {
             }
         }
         *config = live_part_of_all(&config, &new);
+        self.kept.broker.set_queues(&config.queues);
         let (applied, waiting) = (changes.applied(), changes.waiting());
         tracing::info!(applied = applied.join(", "), waiting = waiting.join(", "), "configuration read again");
         Reply::Reloaded { applied, waiting }
