@@ -7,9 +7,10 @@ use std::hash::BuildHasherDefault;
 use cthelper_proto::types::{FlowId, State};
 
 use crate::stream::LineSync;
+use crate::stream::records::RecordSync;
 
-/// Flows remembered at most. Each costs about 250 bytes, and up to one unfinished line per direction (bounded by the helper's
-/// framing): with lines of 512 bytes and an attacker who leaves each unfinished, 5 MB in all.
+/// Flows remembered at most. Each costs about 450 bytes, and up to one unfinished line or record per direction (bounded by the helper's
+/// framing): with lines of 512 bytes and an attacker who leaves each unfinished, 6 MB in all.
 pub const CAPACITY: usize = 4096;
 
 /// What is remembered of one flow.
@@ -19,12 +20,14 @@ pub struct Known {
     pub state: State,
     /// Where lines start, by [`Dir`](cthelper_proto::types::Dir): originator's, replier's.
     pub lines: [LineSync; 2],
+    /// The same for records.
+    pub records: [RecordSync; 2],
 }
 
 impl Known {
     /// A flow of which only the private state is known.
     pub fn new(state: State) -> Self {
-        Self { state, lines: [LineSync::default(), LineSync::default()] }
+        Self { state, lines: Default::default(), records: Default::default() }
     }
 }
 

@@ -9,6 +9,9 @@ use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::{Dir, Flow, L4, State};
 
 use crate::serve::sdk;
+use crate::stream::records::{FragmentMark, LAST, Piece};
+
+pub use crate::stream::records::Mark;
 
 /// Expectations a helper may ask for while it reads one packet; more are refused without a question (`per-packet`).
 pub const MAX_ASKS: usize = 16;
@@ -28,7 +31,7 @@ pub trait Helper {
         }
     }
 
-    /// Reads one message: a line without its end, or a datagram.
+    /// Reads one message: a line without its end, a record, or a datagram.
     ///
     /// # Errors
     /// A broken rule of the protocol, by the field's name in at most 32 bytes. The packet passes all the same, and the field is counted.
@@ -40,7 +43,7 @@ pub trait Helper {
         let _ = (cx, head);
     }
 
-    /// Whether `partial`, a line that the segment's end cuts, may become an announcement. Asked only when the flow is translated:
+    /// Whether `partial`, a line or record that the segment's end cuts, may become an announcement. Asked only when the flow is translated:
     /// such a line must stand in one segment to be rewritten, so TCP is made to send it again.
     fn wants_whole(&self, cx: &Cx<'_>, partial: &[u8]) -> bool {
         let _ = (cx, partial);
@@ -57,7 +60,16 @@ pub enum Framing {
         /// Longest line, bytes.
         max: usize,
     },
-    /// The payload of a packet.
+    /// TCP records: messages before which their length stands. Of one longer than `max` bytes, [`Helper::message`] gets the first `max`, and
+    /// nobody the rest. The first byte of the private state belongs to the SDK.
+    Records {
+        /// How they say their length.
+        mark: Mark,
+        /// Longest message that is shown whole, bytes.
+        max: usize,
+    },
+    /// The payload of a packet, also of a TCP segment: for protocols whose messages say nothing of their length. What a repeated segment
+    /// changes in the private bytes is undone.
     Datagram,
 }
 
@@ -106,14 +118,19 @@ pub struct Cx<'a> {
 }
 
 /// Where the message lies in the payload.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
-    /// Bytes of the message that came in earlier segments.
-    pub(crate) before: usize,
-    /// Offset of its first byte in this payload.
-    pub(crate) at: usize,
     /// Length of the message, bytes.
     pub(crate) len: usize,
+    /// What of it is in this payload; the rest came in earlier segments.
+    pub(crate) pieces: Vec<Piece>,
+}
+
+impl Place {
+    /// A message of `len` bytes whose first `before` came in earlier segments, and the others stand at `at`.
+    pub(crate) fn new(len: usize, before: usize, at: usize) -> Self {
+        Self { len, pieces: vec![Piece { from: before, at, len: len.saturating_sub(before), mark: None }] }
+    }
 }
 
 /// What the helper has done to the packet so far.
@@ -168,7 +185,7 @@ impl Cx<'_> {
         self.flow().tuple(self.dir()).dst
     }
 
-    /// The helper's private bytes: `state_len` of the manifest, less one with [`Framing::Lines`]. Zero at first, kept by the kernel.
+    /// The helper's private bytes: `state_len` of the manifest, less one with [`Framing::Lines`] and [`Framing::Records`]. Zero at first, kept by the kernel.
     pub fn memory(&self) -> &[u8] {
         let bytes = self.state.as_bytes();
         bytes.get(sdk::reserved(self.framing)..).unwrap_or_default()
@@ -180,7 +197,8 @@ impl Cx<'_> {
         self.state.as_bytes_mut().get_mut(reserved..).unwrap_or_default()
     }
 
-    /// From the next message on, this connection is opaque (encrypted): never look at it again. Needs [`Framing::Lines`].
+    /// From the next message on, this connection is opaque (encrypted): never look at it again. Needs [`Framing::Lines`] or
+    /// [`Framing::Records`].
     pub fn go_blind(&mut self) {
         sdk::set(self.state, self.framing, sdk::BLIND, true);
     }
@@ -220,19 +238,42 @@ impl Cx<'_> {
     /// long ([`Edit::MAX_PUT`]) or too many ([`Edit::MAX`]).
     pub fn replace(&mut self, range: Range<usize>, text: impl AsRef<[u8]>) -> Result<(), Malformed> {
         const BAD: Malformed = Malformed("edit");
-        let Place { before, at, len } = self.place;
         let put = text.as_ref().to_vec();
-        if range.start > range.end || range.end > len || put.len() > Edit::MAX_PUT || self.done.edits.len() >= Edit::MAX {
+        if range.start > range.end || range.end > self.place.len || put.len() > Edit::MAX_PUT {
             return Err(BAD);
         }
-        let start = range.start.checked_sub(before).ok_or(Malformed("split announcement"))?;
-        let at = u16::try_from(at + start).map_err(|_| BAD)?;
+        let whole = |piece: &&Piece| piece.from <= range.start && range.end <= piece.from + piece.len;
+        let piece = *self.place.pieces.iter().find(whole).ok_or(Malformed("split announcement"))?;
+        let at = u16::try_from(piece.at + (range.start - piece.from)).map_err(|_| BAD)?;
         let cut = u16::try_from(range.len()).map_err(|_| BAD)?;
         let free_from = self.done.edits.last().map_or(0, |last| usize::from(last.at) + usize::from(last.cut));
         if usize::from(at) < free_from {
             return Err(BAD);
         }
+        let remark = piece.mark.filter(|_| put.len() != range.len()).map(|mark| (mark, put.len(), range.len()));
+        if self.done.edits.len() + usize::from(remark.is_some()) >= Edit::MAX {
+            return Err(BAD);
+        }
         self.done.edits.push(Edit { at, cut, put });
+        remark.map_or(Ok(()), |(mark, put, cut)| self.remark(mark, put, cut)).inspect_err(|_| {
+            self.done.edits.pop();
+        })
+    }
+
+    /// Has the mark of a fragment count `put` bytes where it counted `cut`.
+    fn remark(&mut self, mark: FragmentMark, put: usize, cut: usize) -> Result<(), Malformed> {
+        const BAD: Malformed = Malformed("edit");
+        let at = u16::try_from(mark.at.ok_or(Malformed("split announcement"))?).map_err(|_| BAD)?;
+        let place = self.done.edits.partition_point(|edit| edit.at < at);
+        let before = self.done.edits.get(place).filter(|edit| edit.at == at);
+        let before = before.and_then(|edit| edit.put.first_chunk()).map_or(mark.value, |bytes| u32::from_be_bytes(*bytes));
+        let grown = i32::try_from(put).ok().zip(i32::try_from(cut).ok()).map(|(put, cut)| put - cut).ok_or(BAD)?;
+        let value = before.checked_add_signed(grown).filter(|value| value & LAST == before & LAST).ok_or(BAD)?;
+        let edit = Edit { at, cut: 4, put: value.to_be_bytes().to_vec() };
+        match self.done.edits.get_mut(place) {
+            Some(there) if there.at == at => *there = edit,
+            _ => self.done.edits.insert(place, edit),
+        }
         Ok(())
     }
 }

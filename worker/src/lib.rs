@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`helper`] | what a helper implements ([`Helper`]) and what it is given ([`Cx`]) |
 //! | [`serve`] | one packet in, one verdict out; no I/O |
-//! | [`stream`] | lines out of TCP segments: bounded reassembly, retransmissions, gaps |
+//! | [`stream`] | lines and records out of TCP segments: bounded reassembly, retransmissions, gaps |
 //! | [`flows`] | bounded cache of what is known of each flow |
 //! | [`scan`] | checked readers for numbers and addresses in text |
 //! | [`channel`], [`run`] | the process: records in and out, start, loop, end |
@@ -30,4 +30,4 @@ pub mod stream;
 pub mod testkit;
 
 pub use cthelper_proto::Malformed;
-pub use helper::{Cx, Framing, Helper, Judge, Refused, answers, tcp, udp};
+pub use helper::{Cx, Framing, Helper, Judge, Mark, Refused, answers, tcp, udp};

@@ -1,5 +1,7 @@
 //! One packet in, one verdict out. No I/O: what the helper asks goes to a [`Judge`].
 
+mod records;
+
 use cthelper_proto::Malformed;
 use cthelper_proto::ipc::{PacketHeader, Ruling, Segment, Settings, Ticket, Verdict};
 use cthelper_proto::types::{CtInfo, Dir, FlowId, L4, State};
@@ -8,14 +10,14 @@ use crate::flows::{Flows, Known};
 use crate::helper::{Cx, Done, Framing, Helper, Judge, Place};
 use crate::stream::{Found, Lines, end_of};
 
-/// The part of the private state that belongs to the SDK: with [`Framing::Lines`] the first byte.
+/// The part of the private state that belongs to the SDK: with [`Framing::Lines`] and [`Framing::Records`] the first byte.
 pub(crate) mod sdk {
     use cthelper_proto::types::{Dir, State};
 
     use crate::helper::Framing;
 
-    /// The newest segment of a direction ended in the middle of a line: Orig 1, Reply 2.
-    pub(crate) fn mid_line(dir: Dir) -> u8 {
+    /// The newest segment of a direction ended in the middle of a message: Orig 1, Reply 2.
+    pub(crate) fn mid_message(dir: Dir) -> u8 {
         match dir {
             Dir::Orig => 1,
             Dir::Reply => 2,
@@ -28,7 +30,7 @@ pub(crate) mod sdk {
     /// How many bytes are the SDK's.
     pub(crate) fn reserved(framing: Framing) -> usize {
         match framing {
-            Framing::Lines { .. } => 1,
+            Framing::Lines { .. } | Framing::Records { .. } => 1,
             Framing::Datagram => 0,
         }
     }
@@ -86,7 +88,8 @@ impl Server {
         let reading = Reading { helper: &mut *self.helper, framing, settings: &self.settings, header, payload, judge };
         let outcome = match (framing, header.tcp) {
             (Framing::Lines { max }, Some(segment)) => reading.lines(known, segment, max),
-            (Framing::Lines { .. }, None) => return passed(header.ticket),
+            (Framing::Records { mark, max }, Some(segment)) => reading.records(known, segment, mark, max),
+            (Framing::Lines { .. } | Framing::Records { .. }, None) => return passed(header.ticket),
             (Framing::Datagram, _) => reading.datagram(known),
         };
         if outcome.drop_state {
@@ -138,22 +141,28 @@ impl<'a> Reading<'a> {
     }
 
     fn datagram(self, known: &mut Known) -> Outcome {
-        let payload = self.payload;
+        let (payload, dir, segment) = (self.payload, self.header.info.dir(), self.header.tcp);
         let (helper, mut cx) = self.cx(&mut known.state);
-        cx.place.len = payload.len();
+        cx.place = Place::new(payload.len(), 0, 0);
         let malformed = helper.message(&mut cx, payload).err();
-        Outcome { done: cx.done, malformed, drop_state: false, resend: false }
+        let done = cx.done;
+        let mut drop_state = false;
+        if let Some(Segment { seq, .. }) = segment {
+            let (order, end) = (&mut side(&mut known.lines, dir).order, end_of(seq, payload.len()));
+            drop_state = order.is_repeated(seq, end);
+            order.close(seq, end);
+        }
+        Outcome { done, malformed, drop_state, resend: false }
     }
 
     fn lines(self, known: &mut Known, segment: Segment, max: usize) -> Outcome {
         let (dir, len) = (self.header.info.dir(), self.payload.len());
-        let mid_line = sdk::has(&known.state, self.framing, sdk::mid_line(dir));
-        let [orig, reply] = &mut known.lines;
-        let sync = if dir == Dir::Orig { orig } else { reply };
+        let mid_line = sdk::has(&known.state, self.framing, sdk::mid_message(dir));
+        let sync = side(&mut known.lines, dir);
         let (end, translated) = (end_of(segment.seq, len), self.header.flow.is_translated());
         let sees = !sdk::has(&known.state, self.framing, sdk::BLIND);
-        if sees && translated && sync.is_behind_withheld(segment.seq) && sync.may_withhold(segment.seq, end) {
-            sync.withhold(segment.seq);
+        if sees && translated && sync.order.is_behind_withheld(segment.seq) && sync.order.may_withhold(segment.seq, end) {
+            sync.order.withhold(segment.seq);
             return Outcome { done: Done::default(), malformed: None, drop_state: true, resend: true };
         }
         let mut lines = sync.open(segment.seq, self.payload, mid_line, max);
@@ -169,19 +178,25 @@ impl<'a> Reading<'a> {
             return Outcome { done: cx.done, malformed, drop_state: false, resend: false };
         }
 
-        let cut = fresh && !segment.last && !rest.partial.is_empty() && translated && sync.may_withhold(segment.seq, end);
+        let cut = fresh && !segment.last && !rest.partial.is_empty() && translated && sync.order.may_withhold(segment.seq, end);
         if cut && helper.wants_whole(&cx, &rest.partial) {
-            sync.withhold(segment.seq);
+            sync.order.withhold(segment.seq);
             return Outcome { done: cx.done, malformed, drop_state: true, resend: true };
         }
-        if sync.is_newest(end) {
-            sdk::set(cx.state, framing, sdk::mid_line(dir), rest.is_mid_line());
+        if sync.order.is_newest(end) {
+            sdk::set(cx.state, framing, sdk::mid_message(dir), rest.is_mid_line());
         }
-        let drop_state = sync.is_repeated(segment.seq, end);
+        let drop_state = sync.order.is_repeated(segment.seq, end);
         let done = cx.done;
         sync.close(segment.seq, len, from_start, rest);
         Outcome { done, malformed, drop_state, resend: false }
     }
+}
+
+/// What is known of this direction.
+fn side<T>(both: &mut [T; 2], dir: Dir) -> &mut T {
+    let [orig, reply] = both;
+    if dir == Dir::Orig { orig } else { reply }
 }
 
 /// Hands the head of a line that is too long to the helper.
@@ -199,7 +214,7 @@ fn read_lines(helper: &mut dyn Helper, cx: &mut Cx<'_>, lines: &mut Lines<'_>) -
     {
         let read = match &found {
             Found::Line(line) => {
-                cx.place = Place { before: line.before, at: line.at, len: line.text.len() };
+                cx.place = Place::new(line.text.len(), line.before, line.at);
                 helper.message(cx, &line.text)
             }
             Found::TooLong(head) => Err(overlong(helper, cx, head)),

@@ -14,7 +14,7 @@ macro_rules! helpers {
     };
 }
 
-helpers! { ftp tftp mdns slp dhcpv6 }
+helpers! { amanda dhcpv6 ftp mdns rpc sane slp tftp tns }
 
 /// The built-in helper of this name.
 pub fn find(name: &str) -> Option<Box<dyn Helper>> {

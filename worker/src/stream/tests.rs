@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::order::{HEADS, OTHERS};
 use super::*;
 
 /// Feeds one segment; its lines as (text, before, at).
@@ -69,9 +70,9 @@ fn what_fills_a_gap_is_late_and_not_repeated() {
     let mut sync = LineSync::default();
     feed(&mut sync, u32::MAX - 1, "ab");
     feed(&mut sync, 6, "ef\n");
-    assert!(!sync.is_repeated(0, 3));
+    assert!(!sync.order.is_repeated(0, 3));
     feed(&mut sync, 0, "cd\n");
-    assert!(sync.is_repeated(0, 3) && !sync.is_repeated(3, 6) && sync.is_repeated(6, 9));
+    assert!(sync.order.is_repeated(0, 3) && !sync.order.is_repeated(3, 6) && sync.order.is_repeated(6, 9));
 }
 
 #[test]
@@ -133,19 +134,19 @@ fn an_unfinished_line_stays_bounded() {
 fn a_withheld_segment_leaves_no_trace_and_holds_up_what_is_behind_it() {
     let mut sync = LineSync::default();
     feed(&mut sync, u32::MAX, "\n");
-    sync.withhold(0);
-    assert!(sync.is_behind_withheld(2) && !sync.is_behind_withheld(0) && !sync.is_behind_withheld(u32::MAX));
-    assert!(!sync.is_repeated(0, 2) && sync.may_withhold(0, 2) && sync.may_withhold(2, 5));
+    sync.order.withhold(0);
+    assert!(sync.order.is_behind_withheld(2) && !sync.order.is_behind_withheld(0) && !sync.order.is_behind_withheld(u32::MAX));
+    assert!(!sync.order.is_repeated(0, 2) && sync.order.may_withhold(0, 2) && sync.order.may_withhold(2, 5));
     feed(&mut sync, u32::MAX, "\n");
-    assert!(sync.is_behind_withheld(2));
+    assert!(sync.order.is_behind_withheld(2));
     assert_eq!(feed(&mut sync, 0, "abcd\n"), [line("abcd", 0, 0)]);
-    assert!(!sync.is_behind_withheld(5) && !sync.may_withhold(0, 2));
+    assert!(!sync.order.is_behind_withheld(5) && !sync.order.may_withhold(0, 2));
 }
 
 #[test]
 fn what_stands_behind_a_withheld_segment_is_never_a_fresh_line() {
     let mut sync = LineSync::default();
-    sync.withhold(0);
+    sync.order.withhold(0);
     assert_eq!(feed(&mut sync, 2, "cd\nef\n"), [line("ef", 0, 3)]);
 }
 
@@ -153,14 +154,14 @@ fn what_stands_behind_a_withheld_segment_is_never_a_fresh_line() {
 fn segments_are_withheld_a_few_times_only() {
     let mut sync = LineSync::default();
     for _ in 0..HEADS {
-        assert!(sync.may_withhold(0, 2));
-        sync.withhold(0);
+        assert!(sync.order.may_withhold(0, 2));
+        sync.order.withhold(0);
     }
     for _ in 0..OTHERS {
-        assert!(!sync.may_withhold(0, 2) && sync.may_withhold(2, 4));
-        sync.withhold(2);
+        assert!(!sync.order.may_withhold(0, 2) && sync.order.may_withhold(2, 4));
+        sync.order.withhold(2);
     }
-    assert!(!sync.may_withhold(2, 4));
+    assert!(!sync.order.may_withhold(2, 4));
 }
 
 proptest! {

@@ -11,6 +11,7 @@ use cthelper_supervisor::cli::ctl::rules::{Dialect, Layer3, Options, Protocol};
 use crate::configuration;
 use crate::exit::{Exit, Failure};
 
+mod events;
 mod iptables;
 mod nft;
 
@@ -51,7 +52,10 @@ const KNOWN: [(&str, L4, &[u16]); 12] = [
 
 /// The text of the rules.
 pub fn text(dialect: &Dialect) -> Result<String, Failure> {
-    let (Dialect::Nft(wanted) | Dialect::Iptables(wanted)) = dialect;
+    let wanted = match dialect {
+        Dialect::Events(wanted) => return events::text(wanted),
+        Dialect::Nft(wanted) | Dialect::Iptables(wanted) => wanted,
+    };
     let config = match &wanted.config {
         Some(file) => Some(configuration::read(file)?),
         None if wanted.ports.is_empty() => configuration::standard()?,
@@ -59,8 +63,8 @@ pub fn text(dialect: &Dialect) -> Result<String, Failure> {
     };
     let plan = plan(wanted, config.as_ref())?;
     Ok(match dialect {
-        Dialect::Nft(_) => nft::text(&plan),
         Dialect::Iptables(_) => iptables::text(&plan),
+        Dialect::Nft(_) | Dialect::Events(_) => nft::text(&plan),
     })
 }
 

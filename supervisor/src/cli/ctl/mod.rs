@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 pub mod crashes;
 pub mod doctor;
+pub mod events;
 pub mod expect;
 pub mod rules;
 
@@ -63,6 +64,8 @@ pub enum Command {
     /// Show expected connections
     #[command(subcommand)]
     Expect(expect::Show),
+    /// Print the events of an event queue until they end
+    Events(events::Options),
     /// The daemon's counters as OpenMetrics text; any user may ask
     Metrics,
     /// Print what a role may do, and why

@@ -11,6 +11,21 @@ pub enum Dialect {
     Nft(Options),
     /// Commands of iptables and ip6tables, for a shell
     Iptables(Options),
+    /// Rules that choose connections for an event queue, by the mark or label that it follows
+    Events(Events),
+}
+
+/// Which queue, and for which program.
+#[derive(Clone, Debug, Args)]
+pub struct Events {
+    /// Number of the event queue
+    pub queue: u16,
+    /// Commands of iptables and ip6tables instead of a file for `nft -f`
+    #[arg(long)]
+    pub iptables: bool,
+    /// Configuration that has the queue (/etc/cthelperd/cthelperd.toml without it)
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// What the rules shall do.
