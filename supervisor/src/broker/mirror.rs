@@ -141,10 +141,10 @@ impl Mirror {
         let is_first = !flow.is_confirmed;
         flow.read(entry);
         (flow.is_confirmed, flow.seen) = (true, dump);
-        if let (true, Some(Event::New), Some(master)) = (is_first, event, entry.master) {
-            if let Some(master) = self.flows.get_mut(&Key { orig: master, zone: key.zone }) {
-                master.used += 1;
-            }
+        if let (true, Some(Event::New), Some(master)) = (is_first, event, entry.master)
+            && let Some(master) = self.flows.get_mut(&Key { orig: master, zone: key.zone })
+        {
+            master.used += 1;
         }
         closed
     }

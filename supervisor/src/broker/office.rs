@@ -42,8 +42,11 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const SERIES: Duration = Duration::from_secs(60);
 /// Least time between two answers to `StatusPlease`; each costs every lane a turn.
 const STATUS: Duration = Duration::from_millis(100);
-/// What a broker may say: messages, and lines of its log. An honest one says two things a second.
-const SPEECH: Rate = Rate { burst: 256, per_second: 64 };
+/// What a broker may say: messages, and lines of its log. An honest one says the most of connections that have ended, 64 in a message, and
+/// at most one message for each turn of its loop.
+const SPEECH: Rate = Rate { burst: 4096, per_second: 2048 };
+/// Messages of ended connections that are passed on to lanes; the others are let fall.
+const HINTS: Rate = Rate { burst: 64, per_second: 256 };
 /// Times that room on the link is waited for, 5 ms each.
 const ROOM: usize = 400;
 /// How long the warden may take to tell of an end after the link has hung up.
@@ -81,6 +84,8 @@ pub struct Office {
     feed: Option<Feed>,
     /// What a broker may still say.
     hearing: Bucket,
+    /// How many more hints go to lanes.
+    hints: Bucket,
 }
 
 /// One broker.
@@ -97,8 +102,23 @@ impl Office {
     pub fn new(post: Post, identity: Identity, equipment: Equipment, link: Link, board: Board, audit: Audit) -> Self {
         let (began, ordered, restarts, answered) = (Instant::now(), 0, 0, None);
         let queues = board.watch_queues();
-        let hearing = Bucket::full(SPEECH, began);
-        Self { post, identity, equipment, link, board, audit, began, ordered, restarts, answered, queues, feed: None, hearing }
+        let (hearing, hints) = (Bucket::full(SPEECH, began), Bucket::full(HINTS, began));
+        Self {
+            post,
+            identity,
+            equipment,
+            link,
+            board,
+            audit,
+            began,
+            ordered,
+            restarts,
+            answered,
+            queues,
+            feed: None,
+            hearing,
+            hints,
+        }
     }
 
     /// For ever.
@@ -318,7 +338,8 @@ impl Office {
 
     async fn heed(&mut self, message: &FromBroker, governor: &Governor) {
         match message {
-            FromBroker::Ready { .. } => {} // it has been heard
+            FromBroker::Closed(closed) if self.hints.take(HINTS, Instant::now()) => governor.closed(closed),
+            FromBroker::Ready { .. } | FromBroker::Closed(_) => {} // heard before; more than lanes are to be bothered with
             FromBroker::StatusPlease => {
                 if self.answered.is_none_or(|at| at.elapsed() >= STATUS) {
                     self.tell_status(governor).await;
@@ -332,7 +353,6 @@ impl Office {
                 }
             }
             FromBroker::Gap => self.tell_dropped(),
-            FromBroker::Closed(_) => {}
             FromBroker::Figures(figures) => self.board.change(|status| {
                 (status.clients, status.subscribers) = (figures.clients, figures.subscribers);
                 (status.events, status.lost) = (figures.events, figures.lost);

@@ -40,17 +40,17 @@ impl Names {
         let mut names = Self::default();
         for queue in queues {
             for name in queue.readers.users.iter().filter_map(name) {
-                let user = User::from_name(name).ok().flatten();
-                match user {
-                    Some(user) => drop(names.users.insert(name.to_owned(), user.uid.as_raw())),
-                    None => tracing::warn!(queue = queue.number, user = name, "a reader of an event queue does not exist"),
+                if let Some(user) = User::from_name(name).ok().flatten() {
+                    names.users.insert(name.to_owned(), user.uid.as_raw());
+                } else {
+                    tracing::warn!(queue = queue.number, user = name, "a reader of an event queue does not exist");
                 }
             }
             for name in queue.readers.groups.iter().filter_map(name) {
-                let group = Group::from_name(name).ok().flatten();
-                match group {
-                    Some(group) => drop(names.groups.insert(name.to_owned(), group.gid.as_raw())),
-                    None => tracing::warn!(queue = queue.number, group = name, "readers of an event queue do not exist"),
+                if let Some(group) = Group::from_name(name).ok().flatten() {
+                    names.groups.insert(name.to_owned(), group.gid.as_raw());
+                } else {
+                    tracing::warn!(queue = queue.number, group = name, "readers of an event queue do not exist");
                 }
             }
         }

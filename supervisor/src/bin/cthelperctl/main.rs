@@ -30,6 +30,7 @@ mod doctor;
 mod events;
 mod exit;
 mod expect;
+mod flows;
 mod nfct;
 mod policy;
 mod queues;
@@ -102,6 +103,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Rules(dialect) => out.write_all(rules::text(dialect)?.as_bytes())?,
         Command::Expect(show) => expect::run(*show, &mut out)?,
         Command::Events(wanted) => events::run(wanted, runtime_dir, &mut out)?,
+        Command::Flows(wanted) => flows::run(*wanted, runtime_dir, &mut out)?,
         Command::Metrics => out.write_all(broker::metrics(runtime_dir)?.as_bytes())?,
         Command::Policy { role } => out.write_all(policy::text(role.as_deref())?.as_bytes())?,
         Command::Nfct { words } => {

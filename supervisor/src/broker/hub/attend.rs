@@ -82,14 +82,14 @@ impl Hub<'_> {
                     self.ask_for_status(now);
                 }
                 Said::Wanted(Wanted::Flows) => self.give_flows(number, now),
-                Said::Wanted(Wanted::Events(request)) => self.subscribe(number, &request, now),
+                Said::Wanted(Wanted::Events(request)) => self.subscribe(number, request, now),
             }
         }
         self.flush(number);
     }
 
     /// A client wants a queue's events.
-    fn subscribe(&mut self, number: u64, request: &events_sock::Request, now: Instant) {
+    fn subscribe(&mut self, number: u64, request: events_sock::Request, now: Instant) {
         let Some(client) = self.clients.get_mut(&number) else { return };
         let Door::Socket { uid, gid } = client.door else { return };
         let Some(queue) = self.queues.get_mut(&request.queue) else {

@@ -61,7 +61,7 @@ impl Hub<'_> {
             }
         }
         self.buffer = buffer;
-        self.tell_closed(closed);
+        self.tell_closed(&closed);
     }
 
     fn take_event(&mut self, raw: &[u8], received: Moment, now: Instant) -> Option<Closed> {
@@ -126,7 +126,7 @@ impl Hub<'_> {
         self.want_dump(now);
     }
 
-    pub(super) fn tell_closed(&mut self, closed: Vec<Closed>) {
+    pub(super) fn tell_closed(&mut self, closed: &[Closed]) {
         for some in closed.chunks(CLOSED) {
             self.tell(&FromBroker::Closed(some.to_vec())); // hints: where there is no room, caches keep a little more
         }

@@ -155,7 +155,7 @@ impl Hub<'_> {
                 if let Ok(Some(report)) = Report::parse(&message) {
                     self.deliver(&report, raw, moment(), To::Resyncing, now);
                     let closed = self.mirror.take(&report, now);
-                    self.tell_closed(closed.into_iter().collect());
+                    self.tell_closed(closed.as_slice());
                 }
             }
         }
@@ -164,7 +164,7 @@ impl Hub<'_> {
     fn dump_ends(&mut self, table: Table, now: Instant) {
         if table == Table::Flows {
             let closed = self.mirror.dump_ends();
-            self.tell_closed(closed);
+            self.tell_closed(&closed);
             if self.ask(Table::Expectations, now) {
                 self.mirror.expectations_begin();
                 return;

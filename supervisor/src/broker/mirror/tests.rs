@@ -11,6 +11,7 @@ fn entry(n: u16, id: u32, helper: Option<&str>) -> Entry<'_> {
     Entry { id: Some(id), helper, reply: Some(orig.inverse()), ..Entry::new(orig) }
 }
 
+#[expect(clippy::large_types_passed_by_value, reason = "a test's")]
 fn flow(event: Option<Event>, entry: Entry<'_>) -> Report<'_> {
     Report { event, port_id: 0, subject: Subject::Flow(entry) }
 }

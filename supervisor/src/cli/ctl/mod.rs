@@ -8,6 +8,7 @@ pub mod crashes;
 pub mod doctor;
 pub mod events;
 pub mod expect;
+pub mod flows;
 pub mod rules;
 
 /// The operator's tool.
@@ -66,6 +67,8 @@ pub enum Command {
     Expect(expect::Show),
     /// Print the events of an event queue until they end
     Events(events::Options),
+    /// The connections that have a helper, and those that were announced in them
+    Flows(flows::Options),
     /// The daemon's counters as OpenMetrics text; any user may ask
     Metrics,
     /// Print what a role may do, and why
