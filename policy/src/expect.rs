@@ -68,10 +68,15 @@ impl Permit {
     /// Ports searched under NAT at most, besides the announced one (as many as `nf_nat_exp_find_port` tries).
     pub const CANDIDATES: u16 = 128;
 
+    /// Whether the peer can be told of another port: it is told at all, and by us.
+    pub fn may_move(&self) -> bool {
+        self.nat.is_some() && !self.own_port
+    }
+
     /// Ports to try in turn when the kernel says `EBUSY`: the announced one first. Without NAT, and where it is the flow's own, there is no
     /// other, because nobody would tell the peer. Distinct, of the announced port's kind (below 1024 or not), and determined by `seed`.
     pub fn ports(&self, seed: u64) -> impl Iterator<Item = u16> + use<> {
-        let (announced, searched) = (self.dport, if self.nat.is_some() && !self.own_port { Self::CANDIDATES } else { 0 });
+        let (announced, searched) = (self.dport, if self.may_move() { Self::CANDIDATES } else { 0 });
         let others = (0..searched).map(move |n| candidate(announced, seed, n)).filter(move |port| *port != announced);
         std::iter::once(announced).chain(others)
     }

@@ -123,7 +123,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         let uid = options.config.uid_of(&config.name);
         let identity =
             identity.with_uid(uid, &options.config.daemon.user).map_err(|bad| Failure::Unavailable(bad.to_string()))?;
-        let post = hiring.post(&Recipe::new(&config.name, worker, identity)).map_err(system("tell the warden what to make"))?;
+        let post =
+            hiring.post(&Recipe::new(&config.argument(), worker, identity)).map_err(system("tell the warden what to make"))?;
         setups.push((Setup { config: config.clone(), identity }, post));
     }
     let keepers = hiring.keeper(&KeeperRecipe::new(identity)).map_err(system("tell the warden of keepers"))?;

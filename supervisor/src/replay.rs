@@ -83,7 +83,7 @@ fn setups(config: &Config, helpers: &[String]) -> Result<Vec<(Setup, Recipe)>, F
     let setup = |mut config: HelperConfig| {
         config.restart.spares = 0;
         let worker = worker_binary(config.worker.as_deref()).map_err(Failure::Unavailable)?;
-        let recipe = Recipe::new(&config.name, worker, identity);
+        let recipe = Recipe::new(&config.argument(), worker, identity);
         Ok((Setup { config, identity }, recipe))
     };
     configured.map(setup).collect()

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it means")]
 
 mod arguments;
+mod datagrams;
 
 use cthelper_tests::capture::{Link, pcap, pcapng};
 use cthelper_tests::control::{Control, Net};

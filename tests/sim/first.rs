@@ -1,9 +1,9 @@
 //! Announcements in a connection's first packet, whose expectation goes out with the verdict.
 
-use cthelper_proto::types::Dir;
+use cthelper_proto::types::{CtInfo, Dir};
 use cthelper_supervisor::kernel::{Denied, Made};
 use cthelper_supervisor::lane::Ended;
-use cthelper_tests::control::Net;
+use cthelper_tests::control::{Net, Packet};
 use cthelper_tests::datagrams::Datagrams;
 use cthelper_tests::fake_kernel::Asked;
 use cthelper_tests::stage::Play;
@@ -25,6 +25,7 @@ fn asked(flow: &Datagrams, beside: bool) -> Asked {
         nat,
         answer: Ok(true),
         beside,
+        followed: false,
     }
 }
 
@@ -79,7 +80,7 @@ fn what_stands_in_the_way_is_seen_before_the_verdict() {
     let flow = Datagrams::over(Net::Snat4, 1, 69);
     stage.kernel.carries(flow.first(READ));
     assert_eq!(stage.kernel.asked(), [], "no other port is tried: the server has this one from the packet");
-    assert_eq!(stage.status().refused["no-port-free"], 1);
+    assert_eq!(stage.status().refused["overlap"], 1);
     assert!(matches!(stage.stop(), Ended::Orderly));
 }
 
@@ -106,5 +107,19 @@ fn answers_of_anybody_are_expected_at_the_port_that_asked() {
     let flow = Datagrams::over(Net::Plain4, 1, 5353).to("224.0.0.251");
     stage.kernel.carries(flow.first(question));
     assert_eq!(stage.kernel.asked(), [Asked { src: None, ..asked(&flow, true) }]);
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
+#[test]
+fn answers_are_read_where_the_helper_says_so_and_take_their_own_expectation_along() {
+    let stage = Play::helper("ssdp").start();
+    let search = "M-SEARCH * HTTP/1.1\r\nMAN: \"ssdp:discover\"\r\nST: ssdp:all\r\n\r\n";
+    let asks = Datagrams::over(Net::Plain4, 1, 1900).to("239.255.255.250");
+    stage.kernel.carries(asks.first(search));
+    let answer = Datagrams::over(Net::Plain4, 2, 40_001);
+    let found = format!("HTTP/1.1 200 OK\r\nLOCATION: http://{}:5000/\r\n\r\n", answer.flow.orig.src);
+    stage.kernel.carries(Packet { info: CtInfo::Related, expected: true, ..answer.first(found) });
+    let told: Vec<_> = stage.kernel.asked().iter().map(|asked| (asked.src, asked.port, asked.followed)).collect();
+    assert_eq!(told, [(None, 40_001, true), (Some(answer.flow.orig.dst), 5000, true)]);
     assert!(matches!(stage.stop(), Ended::Orderly));
 }

@@ -52,6 +52,7 @@ fn an_announcement_is_expected_from_peer_to_announcer() {
         nat: None,
         answer: Ok(true),
         beside: false,
+        followed: false,
     };
     assert_eq!(stage.kernel.asked(), [asked]);
     assert!(matches!(stage.stop(), Ended::Orderly));
@@ -157,7 +158,7 @@ fn what_the_kernel_refuses_passes_and_is_counted_by_name() {
         (1, Denied::TableFull, Net::Snat4, "table-full"),
         (2, Denied::Gone, Net::Snat4, "unconfirmed"),
         (3, Denied::Other(nix::errno::Errno::EPERM), Net::Snat4, "kernel"),
-        (4, Denied::Busy, Net::Plain4, "no-port-free"),
+        (4, Denied::Busy, Net::Plain4, "overlap"),
     ] {
         stage.kernel.denies([denied]);
         let mut flow = Control::over(net, n);

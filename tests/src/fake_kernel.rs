@@ -82,6 +82,8 @@ pub struct Asked {
     pub answer: Result<bool, Denied>,
     /// It went out beside the verdict of a first packet.
     pub beside: bool,
+    /// Its connection is to have the same helper.
+    pub followed: bool,
 }
 
 #[derive(Default)]
@@ -434,6 +436,7 @@ fn asked(wish: &Wish<'_>, beside: bool) -> Asked {
         nat: wish.permit.nat,
         answer: Ok(true),
         beside,
+        followed: wish.permit.followed,
     }
 }
 

@@ -6,12 +6,13 @@ use std::num::NonZeroU8;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use cthelper_proto::ipc::Settings;
+use cthelper_proto::ipc::{QUESTION_CLASS, QUESTION_MARK, Question, Settings};
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::Family;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::ask;
 use super::restart;
 use super::values::{OptionValue, Seconds};
 use crate::expect::Rules;
@@ -39,6 +40,8 @@ pub struct HelperConfig {
     pub classes: BTreeMap<String, ClassConfig>,
     /// The helper's own options.
     pub options: BTreeMap<String, String>,
+    /// `[helper.NAME.ask]`: there is no parser of this name, only this question.
+    pub question: Option<Question>,
     /// A worker binary other than the one that is shipped.
     pub worker: Option<PathBuf>,
     /// What follows the end of its worker.
@@ -77,7 +80,13 @@ impl HelperConfig {
 
     /// What the worker is told.
     pub fn settings(&self) -> Settings {
-        Settings { loose: self.rules.loose, options: self.options.clone().into_iter().collect() }
+        let options = self.options.clone().into_iter().collect();
+        Settings { loose: self.rules.loose, options, question: self.question.clone() }
+    }
+
+    /// What the worker is started with: its name, marked when there is no parser of that name.
+    pub fn argument(&self) -> String {
+        if self.question.is_some() { format!("{QUESTION_MARK}{}", self.name) } else { self.name.clone() }
     }
 
     /// The manifest as the operator wants it served: the result is what the kernel's helper is registered from.
@@ -123,6 +132,7 @@ pub(super) struct Table {
     rate: RateTable,
     classes: BTreeMap<String, ClassTable>,
     options: BTreeMap<String, OptionValue>,
+    ask: Option<Spanned<ask::Table>>,
     worker: Option<AbsolutePath>,
     restart: restart::Table,
 }
@@ -140,6 +150,7 @@ impl Default for Table {
             rate: RateTable::default(),
             classes: BTreeMap::new(),
             options: BTreeMap::new(),
+            ask: None,
             worker: None,
             restart: restart::Table::default(),
         }
@@ -148,12 +159,18 @@ impl Default for Table {
 
 impl Table {
     pub(super) fn into_config(self, name: String) -> HelperConfig {
+        let ask = self.ask.map(Spanned::into_inner);
+        let mut classes: BTreeMap<_, _> = self.classes.into_iter().map(|(name, class)| (name, class.into_config())).collect();
+        if let Some(ask) = &ask {
+            classes.entry(QUESTION_CLASS.to_owned()).or_insert_with(|| ask.limits());
+        }
+        let families = self.families.map(|families| families.0).or_else(|| ask.as_ref().map(ask::Table::families));
         HelperConfig {
             name,
             enabled: self.enabled,
             queue: self.queue.map(Spanned::into_inner),
             queue_length: self.queue_length.0,
-            families: self.families.map(|families| families.0),
+            families,
             ports: self.ports.map(|ports| ports.0),
             rules: Rules {
                 loose: self.loose,
@@ -161,17 +178,32 @@ impl Table {
                 rate: Rate { burst: self.rate.burst, per_second: self.rate.per_second },
                 ..Rules::default()
             },
-            classes: self.classes.into_iter().map(|(name, class)| (name, class.into_config())).collect(),
+            classes,
             options: self.options.into_iter().map(|(key, value)| (key, value.into())).collect(),
+            question: ask.map(ask::Table::into_question),
             worker: self.worker.map(|path| path.0),
             restart: self.restart.policy(),
         }
     }
 }
 
+impl Table {
+    /// A question has no ports but those of the configuration.
+    fn question_without_ports(&self) -> Option<(Range<usize>, String)> {
+        let ask = self.ask.as_ref()?;
+        match (&self.ports, &self.worker) {
+            (_, Some(_)) => Some((ask.span(), "ask: not beside `worker`, which reads what it likes".to_owned())),
+            (None, None) => {
+                Some((ask.span(), "ask: needs `ports`, to which the question goes, in the helper's table".to_owned()))
+            }
+            (Some(_), None) => None,
+        }
+    }
+}
+
 /// The first thing in a table that contradicts another, and where.
 pub(super) fn contradiction<'a>(mut helpers: impl Iterator<Item = &'a Table>) -> Option<(Range<usize>, String)> {
-    helpers.find_map(|helper| helper.restart.contradiction())
+    helpers.find_map(|helper| helper.restart.contradiction().or_else(|| helper.question_without_ports()))
 }
 
 /// The second place that names a queue which has an owner already.

@@ -2,6 +2,7 @@
 //!
 //! A file that says `[helper.ftp]` is complete. A key we do not know is an error: a misspelt `loose` must not be a silent default.
 
+mod ask;
 mod error;
 mod events;
 mod helper;

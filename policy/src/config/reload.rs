@@ -163,11 +163,24 @@ impl ConfigChanges {
 /// What is different between one helper's settings and its new ones.
 pub fn difference(old: &HelperConfig, new: &HelperConfig) -> Changes {
     // Taken apart, so that a setting cannot be added and forgotten here.
-    let HelperConfig { name: _, enabled, queue, queue_length, families, ports, rules, classes, options, worker, restart } = old;
+    let HelperConfig {
+        name: _,
+        enabled,
+        queue,
+        queue_length,
+        families,
+        ports,
+        rules,
+        classes,
+        options,
+        question,
+        worker,
+        restart,
+    } = old;
     let live = [
         (Live::Restart, *restart != new.restart),
         (Live::Rules, *rules != new.rules),
-        (Live::Worker, rules.loose != new.rules.loose || *options != new.options),
+        (Live::Worker, rules.loose != new.rules.loose || *options != new.options || *question != new.question),
         (Live::QueueLength, *queue_length != new.queue_length),
         (Live::Classes, *classes != new.classes),
         (Live::Ports, *ports != new.ports),

@@ -57,6 +57,44 @@ pub struct Settings {
     pub loose: bool,
     /// The helper's own options, `key = value`.
     pub options: Vec<(String, String)>,
+    /// What a helper that is only configured looks for.
+    pub question: Option<Question>,
+}
+
+/// Stands before the name of a helper that is only configured, in its worker's argument. No name holds it.
+pub const QUESTION_MARK: char = '?';
+/// The class of such a helper's expectations.
+pub const QUESTION_CLASS: &str = "answers";
+
+/// What a question to many looks like, and its answers: all there is to a helper that is only configured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Question {
+    /// Where it may go, at least one.
+    pub to: Vec<To>,
+    /// What it must hold, all of it.
+    pub holds: Vec<Holds>,
+    /// The port that answers come from; `None` = any.
+    pub answers_from: Option<u16>,
+}
+
+/// Where a question goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum To {
+    /// This group or broadcast address.
+    Addr(IpAddr),
+    /// An IPv4 broadcast address. No mask is known, so any address that ends in 255 is one.
+    Broadcast,
+    /// A multicast group.
+    Multicast,
+}
+
+/// Bytes that must stand at a place of a payload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Holds {
+    /// Offset of the first.
+    pub at: u16,
+    /// The bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// What the launcher has put around the process before `exec`.
@@ -243,6 +281,8 @@ rules! {
     FirstPacket = "first-packet",
     /// Under NAT, no port was free to announce instead.
     NoPortFree = "no-port-free",
+    /// Another expectation is for the same destination, which cannot be announced otherwise.
+    Overlap = "overlap",
     /// The kernel's table of expectations is full.
     TableFull = "table-full",
     /// The kernel said no for another reason (logged with its error).

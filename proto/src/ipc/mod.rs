@@ -15,7 +15,8 @@ mod frame;
 mod packet;
 
 pub use ask::{
-    Answer, Ask, Confined, Enforcement, Expect, ExpectId, Grant, Launched, Namespace, Namespaces, Rule, Settings, Source,
+    Answer, Ask, Confined, Enforcement, Expect, ExpectId, Grant, Holds, Launched, Namespace, Namespaces, QUESTION_CLASS,
+    QUESTION_MARK, Question, Rule, Settings, Source, To,
 };
 pub use frame::{FrameError, MAX_FRAMES, MAX_HEADER, MAX_RECORD, append, decode, encode, encode_into, frames};
 pub use packet::{Edit, FromWorker, PacketHeader, Ruling, Segment, Ticket, ToWorker, Verdict};

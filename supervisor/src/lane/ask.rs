@@ -150,13 +150,13 @@ fn ask_kernel<K: Kernel>(kernel: &mut K, held: &Held, permit: &Permit, first: Op
             Err(denied) => return Err(rule_of(denied, helper)),
         }
     }
-    Err(Rule::NoPortFree)
+    Err(if permit.may_move() { Rule::NoPortFree } else { Rule::Overlap })
 }
 
 /// The rule by which the kernel's no is counted.
 pub(super) fn rule_of(denied: Denied, helper: &str) -> Rule {
     match denied {
-        Denied::Busy => Rule::NoPortFree,
+        Denied::Busy => Rule::Overlap,
         Denied::TableFull => Rule::TableFull,
         Denied::Gone => Rule::Unconfirmed,
         Denied::Other(errno) => {

@@ -2,6 +2,8 @@
 
 use crate::helper::Helper;
 
+pub mod ask;
+
 /// `helpers! { a b }`: declares the modules and finds them by the name in their manifest. Each has a `pub fn helper() -> impl Helper`.
 macro_rules! helpers {
     ($($module:ident)+) => {
@@ -14,10 +16,13 @@ macro_rules! helpers {
     };
 }
 
-helpers! { amanda dhcpv6 ftp mdns rpc sane slp tftp tns }
+helpers! { amanda dhcpv6 ftp mdns rpc sane slp ssdp tftp tns }
 
-/// The built-in helper of this name.
+/// The built-in helper of this name, or the one without a parser for an argument that asks for it.
 pub fn find(name: &str) -> Option<Box<dyn Helper>> {
+    if let Some(ask) = ask::helper_for(name) {
+        return Some(Box::new(ask));
+    }
     all().into_iter().find(|helper| helper.manifest().name == name)
 }
 
@@ -40,5 +45,6 @@ mod tests {
     fn an_unknown_name_finds_nothing() {
         assert!(find("ftp").is_some());
         assert!(find("FTP").is_none() && find("").is_none());
+        assert_eq!(find("?ftp").unwrap().manifest().source, "configuration");
     }
 }

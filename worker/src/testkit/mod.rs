@@ -44,9 +44,10 @@ pub fn talk<H: Helper + Clone + 'static>(helper: H) -> Talk {
     let l4 = manifest.l4s.iter().next().unwrap_or(L4::Tcp);
     let flow = Net::Plain4.flow(l4, port);
     let framings = [helper.framing(L4::Tcp), helper.framing(L4::Udp)];
-    let fresh = move || Server::new(Box::new(helper.clone()), Settings::default());
+    let fresh = move |settings: &Settings| Server::new(Box::new(helper.clone()), settings.clone());
     Talk {
-        server: fresh(),
+        server: fresh(&Settings::default()),
+        settings: Settings::default(),
         fresh: Box::new(fresh),
         kernel: Kernel::default(),
         flow,
@@ -63,7 +64,8 @@ pub fn talk<H: Helper + Clone + 'static>(helper: H) -> Talk {
 /// A conversation.
 pub struct Talk {
     server: Server,
-    fresh: Box<dyn Fn() -> Server>,
+    fresh: Box<dyn Fn(&Settings) -> Server>,
+    settings: Settings,
     kernel: Kernel,
     flow: Flow,
     framings: [Framing; 2],
@@ -112,6 +114,12 @@ impl Talk {
     pub fn from_port(mut self, port: u16) -> Self {
         (self.flow.orig.sport, self.flow.reply.dport) = (port, port);
         self
+    }
+
+    /// With what an operator has set.
+    pub fn with(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self.restarted()
     }
 
     /// Before a kernel that judges otherwise.
@@ -184,7 +192,7 @@ impl Talk {
 
     /// The worker is replaced; only the private bytes in the kernel are left.
     pub fn restarted(mut self) -> Self {
-        self.server = (self.fresh)();
+        self.server = (self.fresh)(&self.settings);
         self
     }
 

@@ -25,6 +25,8 @@ pub struct Expected {
     pub dport: u16,
     /// Not used up by the first connection.
     pub permanent: bool,
+    /// Its connection has the same helper.
+    pub followed: bool,
 }
 
 /// What became of an insertion.
@@ -214,6 +216,7 @@ mod tests {
             dst: [10, 0, 1, 2].into(),
             dport,
             permanent: false,
+            followed: false,
         }
     }
 

@@ -120,6 +120,7 @@ fn expected(wish: &Wish<'_>) -> Expected {
         dst: permit.dst,
         dport: wish.port,
         permanent: permit.permanent,
+        followed: permit.followed,
     }
 }
 

@@ -11,6 +11,7 @@ pub mod link;
 mod sample;
 pub mod tracker;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub struct Replay {
     counts: Counts,
     now: Duration,
     closed: Vec<FlowId>,
+    /// Connections that have the helper because they were expected with it.
+    followed: HashSet<FlowId>,
 }
 
 /// One packet record of the capture, and what is known of it.
@@ -122,6 +125,7 @@ impl Replay {
             counts: Counts::default(),
             now: Duration::ZERO,
             closed: Vec::new(),
+            followed: HashSet::new(),
         }
     }
 
@@ -213,19 +217,27 @@ impl Replay {
             return What::Packet(Arrival { helped: exhibit.helper == self.helper, seen, packet, exhibit: Some(exhibit) });
         }
         let (table, now) = (&mut self.expectations, self.now);
-        let mut fulfil = |tuple: &Tuple| table.fulfil(tuple, now).map(|expected| expected.master);
+        let mut followed = false;
+        let mut fulfil = |tuple: &Tuple| {
+            let expected = table.fulfil(tuple, now)?;
+            followed = expected.followed;
+            Some(expected.master)
+        };
         let seen = self.tracker.track(&dissected, now, &self.served, &mut fulfil);
         self.forget_closed();
-        match seen {
-            Some(seen) => What::Packet(Arrival { helped: (self.served)(&seen.flow.orig), seen, packet, exhibit: None }),
-            None => What::Untracked,
+        let Some(seen) = seen else { return What::Untracked };
+        if followed {
+            self.followed.insert(seen.flow.id);
         }
+        let helped = (self.served)(&seen.flow.orig) || self.followed.contains(&seen.flow.id);
+        What::Packet(Arrival { helped, seen, packet, exhibit: None })
     }
 
     /// A master takes its expectations along.
     fn forget_closed(&mut self) {
         for id in self.tracker.take_closed() {
             self.expectations.forget(id);
+            self.followed.remove(&id);
             self.closed.push(id);
         }
     }
@@ -270,7 +282,17 @@ mod tests {
     /// A connection from the server of `sample` to its client.
     fn expected(master: FlowId, dport: u16) -> Expected {
         let (client, server) = ([10, 0, 1, 2].into(), [10, 0, 2, 2].into());
-        Expected { master, class: 0, proto: 6, src: Some(server), sport: None, dst: client, dport, permanent: false }
+        Expected {
+            master,
+            class: 0,
+            proto: 6,
+            src: Some(server),
+            sport: None,
+            dst: client,
+            dport,
+            permanent: false,
+            followed: false,
+        }
     }
 
     #[test]
