@@ -5,6 +5,8 @@
 
 mod arguments;
 mod datagrams;
+mod import;
+mod operator;
 
 use cthelper_tests::capture::{Link, pcap, pcapng};
 use cthelper_tests::control::{Control, Net};

@@ -114,7 +114,7 @@ impl Governor {
             }
         }
         helpers.sort_by(|a, b| a.name.cmp(&b.name));
-        Status { helpers, broker: self.kept.broker.read() }
+        Status { helpers, version: env!("CARGO_PKG_VERSION").to_owned(), broker: self.kept.broker.read() }
     }
 
     /// Hands hints of ended connections to the lanes concerned.

@@ -140,6 +140,7 @@ impl<K: Kernel> Lane<K> {
             name: self.setup.name().to_owned(),
             l4: self.l4s,
             families: manifest.map_or_else(Vec::new, |manifest| manifest.families.to_vec()),
+            ports: manifest.map_or_else(Vec::new, |manifest| manifest.ports.to_vec()),
             queue: self.kernel.queue(),
             state: self.state,
             on_down: self.setup.config.restart.on_down.to_string(),

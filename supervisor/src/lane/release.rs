@@ -117,9 +117,8 @@ impl<K: Kernel> Lane<K> {
                 }
             }
             Err(denied) => {
-                let rule = rule_of(denied, self.setup.name());
                 self.link.tell(&news(self.setup.name(), held, What::Refused));
-                self.refuse(rule, Master::from(&held.flow.orig), Some(expect));
+                self.refuse(rule_of(denied), Master::from(&held.flow.orig), Some(expect));
             }
         }
     }

@@ -6,6 +6,7 @@
 . "$REPO/tests/vm/guest/supervisor-death.sh"
 . "$REPO/tests/vm/guest/chaos.sh"
 . "$REPO/tests/vm/guest/sandbox.sh"
+. "$REPO/tests/vm/guest/datagrams.sh"
 . "$REPO/tests/vm/guest/own-filter.sh"
 . "$REPO/tests/vm/guest/tools.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
@@ -40,4 +41,6 @@ for source in "$@"; do
     fi
 done
 server_stop
+[ -z "$SOURCE_PID" ] || source_stop
+for source in "$@"; do datagrams $source; done
 exit 0

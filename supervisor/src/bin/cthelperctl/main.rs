@@ -31,6 +31,7 @@ mod events;
 mod exit;
 mod expect;
 mod flows;
+mod import;
 mod nfct;
 mod policy;
 mod queues;
@@ -81,10 +82,9 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let runtime_dir: &Path = &cli.runtime_dir;
     let mut out = io::stdout().lock();
     match &cli.command {
-        Command::Status { json } => {
-            let status = control::status(runtime_dir)?;
-            let text = if *json { status::json(&status)? } else { status::table(&status) };
-            out.write_all(text.as_bytes())?;
+        Command::Status(wanted) => {
+            drop(out);
+            status::run(wanted, runtime_dir)?;
         }
         Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
@@ -100,11 +100,12 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             let healthy = doctor::run(wanted, runtime_dir, &mut out)?;
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Command::Rules(dialect) => out.write_all(rules::text(dialect)?.as_bytes())?,
-        Command::Expect(show) => expect::run(*show, &mut out)?,
+        Command::Rules(dialect) => rules::run(dialect, runtime_dir, &mut out)?,
         Command::Events(wanted) => events::run(wanted, runtime_dir, &mut out)?,
         Command::Flows(wanted) => flows::run(*wanted, runtime_dir, &mut out)?,
+        Command::Expect(wanted) => expect::run(wanted, &mut out)?,
         Command::Metrics => out.write_all(broker::metrics(runtime_dir)?.as_bytes())?,
+        Command::Import { file } => import::run(file, &mut out, &mut io::stderr())?,
         Command::Policy { role } => out.write_all(policy::text(role.as_deref())?.as_bytes())?,
         Command::Nfct { words } => {
             drop(out);

@@ -10,6 +10,7 @@ pub mod events;
 pub mod expect;
 pub mod flows;
 pub mod rules;
+pub mod status;
 
 /// The operator's tool.
 #[derive(Debug, Parser)]
@@ -27,11 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// How the helpers are
-    Status {
-        /// One JSON object instead of a table
-        #[arg(long)]
-        json: bool,
-    },
+    Status(status::Options),
     /// Replace a helper's worker, and serve the helper again if it crashed too often
     Restart {
         /// The helper's name
@@ -62,15 +59,20 @@ pub enum Command {
     /// Print rules that attach helpers to connections
     #[command(subcommand)]
     Rules(rules::Dialect),
-    /// Show expected connections
+    /// Show expected connections, or take them back
     #[command(subcommand)]
-    Expect(expect::Show),
+    Expect(expect::Expect),
     /// Print the events of an event queue until they end
     Events(events::Options),
     /// The connections that have a helper, and those that were announced in them
     Flows(flows::Options),
     /// The daemon's counters as OpenMetrics text; any user may ask
     Metrics,
+    /// The helpers of a conntrackd.conf as a configuration of cthelperd; what will differ is said on stderr
+    Import {
+        /// The file of conntrackd
+        file: PathBuf,
+    },
     /// Print what a role may do, and why
     Policy {
         /// The role; all of them without it
