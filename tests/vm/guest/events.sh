@@ -32,7 +32,7 @@ listen = "127.0.0.1:9811"
 buffer = $1
 [events.queue.1]
 events = ["new", "destroy"]
-filter = "helper ftp"
+filter = "helper ftp and dport 21"   # Debian's 6.1 gives what was announced the helper, too
 [events.queue.2]
 events = ["new"]
 filter = "proto udp and dport 10000-19999"
@@ -55,6 +55,7 @@ events_start() { CTHELPERD_WHAT='--config /run/events.toml' source_start ours &&
 broker() { ours_status | /usr/bin/python3 -c "import json,sys; print(json.load(sys.stdin)['broker']['$1'])"; }
 broker_serves() { [ "$(broker state)" = serving ]; }
 ctl() { "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN "$@"; }
+reader() { exec "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN events "$@"; }   # in the background: it is what $! names
 metric() { ctl metrics | awk -v name="$1" '$1 == name { print $2 }'; }
 subscribers() { [ "$(metric cthelperd_broker_subscribers)" = "$1" ]; }
 # udp PORT COUNT: as many new connections, one datagram each, to ports from PORT on.
@@ -73,8 +74,9 @@ events_metrics() {
 }
 
 events_filters() {
-    ctl events --queue 1 >/run/ev.1 & local one=$!
-    setpriv --reuid 65534 --regid 65534 --clear-groups "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN events --queue 2 >/run/ev.2 & local two=$!
+    reader --queue 1 >/run/ev.1 & local one=$!
+    setpriv --reuid 65534 --regid 65534 --clear-groups "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN events --queue 2 \
+        >/run/ev.2 & local two=$!
     wait_for 10 subscribers 2
     local denied; denied=$(setpriv --reuid 65534 --regid 65534 --clear-groups "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN events --queue 1 2>&1)
     result ours-events forbidden "$(grep -q 'not for uid 65534' <<<"$denied" || echo "$denied")"
@@ -110,7 +112,7 @@ print(" ".join(sorted(str(r["id"]) for r in map(json.loads, sys.stdin) if r["hel
 
 # One that reads at once, one that reads late, and one that is let go of: of all that the first got, the second got or lost every one.
 events_slow() {
-    ctl events --queue 3 --format json >/run/ev.fast & local fast=$!
+    reader --queue 3 --format json >/run/ev.fast & local fast=$!
     /usr/bin/python3 "$GUEST/slow.py" $CTHELPERD_RUN/events.sock 3 /run/slow.go >/run/slow & local slow=$!
     /usr/bin/python3 "$GUEST/slow.py" $CTHELPERD_RUN/events.sock 5 /run/slow.go >/run/gone & local gone=$!
     wait_for 10 subscribers 3
@@ -132,8 +134,8 @@ events_slow() {
 }
 
 events_dying() {
-    ctl events --queue 4 >/run/ev.4 & local one=$!
-    ctl events --queue 4 >/dev/null & local two=$!
+    reader --queue 4 >/run/ev.4 & local one=$!
+    reader --queue 4 >/dev/null & local two=$!
     wait_for 10 subscribers 2
     kill -KILL $two; wait $two 2>/dev/null
     wait_for 5 subscribers 1
@@ -161,7 +163,7 @@ events_broker_dies() {
 events_gap() {
     topology_rules none ftp
     nft insert rule inet vm forwarded udp dport 10000-60000 accept
-    ctl events --queue 4 --resync --format json >/run/ev.gap & local one=$!
+    reader --queue 4 --resync --format json >/run/ev.gap & local one=$!
     wait_for 10 subscribers 1
     udp 20000 5000
     result ours-events gap-transfer "$(transfer curl client 10.0.2.2 epsv 20)"
