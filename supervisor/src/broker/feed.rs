@@ -55,10 +55,10 @@ impl Feed {
         send(self.dump.as_fd().as_raw_fd(), &request, MsgFlags::MSG_DONTWAIT).map(drop)
     }
 
-    /// Events that the kernel has dropped because the broker did not read in time.
+    /// Events that the kernel has dropped because the broker did not read in time, by `/proc/net/netlink` of this thread's network.
     pub fn dropped(&self) -> io::Result<u64> {
         let port = getsockname::<NetlinkAddr>(self.events.as_fd().as_raw_fd())?.pid();
-        let table = std::fs::read_to_string("/proc/net/netlink")?;
+        let table = std::fs::read_to_string("/proc/thread-self/net/netlink")?;
         drops(&table, port).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 

@@ -9,6 +9,7 @@
 . "$REPO/tests/vm/guest/datagrams.sh"
 . "$REPO/tests/vm/guest/own-filter.sh"
 . "$REPO/tests/vm/guest/tools.sh"
+. "$REPO/tests/vm/guest/events.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -36,6 +37,7 @@ for source in "$@"; do
         server_start vsftpd && { chaos; own_filter; }
         hostile $HOSTILE
         tools
+        server_start pyftpdlib && events
     else
         source_stop
     fi
