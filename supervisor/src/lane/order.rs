@@ -35,6 +35,8 @@ pub enum Command {
     Closed(Vec<(FlowId, Tuple)>),
     /// Disable in the kernel, answer what is queued, end.
     Stop,
+    /// Answer what has been taken from the queue and end; the rest waits for a successor. The helper stays as it is.
+    HandOver,
 }
 
 /// The control side's end of a lane.
@@ -47,7 +49,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(name: &str) -> Result<(Self, Receiver<Command>, Arc<EventFd>), Errno> {
+    pub(crate) fn new(name: &str) -> Result<(Self, Receiver<Command>, Arc<EventFd>), Errno> {
         let (orders, receiver) = channel();
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         Ok((Self { name: name.to_owned(), orders, wake: wake.clone() }, receiver, wake))
@@ -84,6 +86,12 @@ impl<K: Kernel> Lane<K> {
                 Command::Reconfigure(config, answer) => drop(answer.send(self.reconfigure(&config))),
                 Command::Closed(ended) => self.forget(&ended),
                 Command::Stop => self.stop(),
+                // Where there is no queue yet, there is nothing to leave to anybody.
+                Command::HandOver if !self.started => self.stop(),
+                Command::HandOver => {
+                    self.stopping = true;
+                    self.drained = true;
+                }
             }
         }
     }

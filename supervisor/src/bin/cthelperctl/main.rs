@@ -31,6 +31,7 @@ mod events;
 mod exit;
 mod expect;
 mod flows;
+mod helpers;
 mod import;
 mod nfct;
 mod policy;
@@ -86,6 +87,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             drop(out);
             status::run(wanted, runtime_dir)?;
         }
+        Command::Helpers(wanted) => out.write_all(helpers::run(wanted)?.as_bytes())?,
         Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
         Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,

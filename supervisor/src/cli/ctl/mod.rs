@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod events;
 pub mod expect;
 pub mod flows;
+pub mod helpers;
 pub mod rules;
 pub mod status;
 
@@ -29,6 +30,8 @@ pub struct Cli {
 pub enum Command {
     /// How the helpers are
     Status(status::Options),
+    /// What each helper announces, where it is written down, and what it answers to attacks: the built-in ones, and those of the configuration
+    Helpers(helpers::Options),
     /// Replace a helper's worker, and serve the helper again if it crashed too often
     Restart {
         /// The helper's name
