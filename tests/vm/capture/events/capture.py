@@ -11,6 +11,7 @@ import time
 V4, V6 = "10.9.0.1", "fd09::1"
 record = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
 record.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+record.bind((0, 0))  # An unbound socket is taken for the kernel and passed over.
 for group in (1, 2, 3, 4, 6):
     record.setsockopt(270, 1, group)
 
