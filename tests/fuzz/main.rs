@@ -36,8 +36,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// By how much memory may grow between the first tenth of the rounds and the last, KiB: what allocators keep for themselves.
 const GROWTH: u64 = 16 << 10;
 
+/// Memory is the whole process's: one test at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn no_damage_is_fatal() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let rounds = std::env::var("FUZZ_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().expect("FUZZ_ROUNDS is a number"));
     let failures: Vec<String> = targets::all().into_iter().filter_map(|target| attack(target, rounds).err()).collect();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
@@ -95,4 +99,19 @@ fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+#[test]
+fn a_reader_that_panics_or_grows_is_told_with_what_it_read() {
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let target = |read: fn() -> Reader| Target { name: "bad".into(), seeds: vec![b"seed".to_vec()], reader: Box::new(read) };
+    let panics = target(|| Box::new(|bytes| assert!(bytes.starts_with(b"seed"))));
+    let told = attack(panics, ROUNDS).unwrap_err();
+    assert!(told.starts_with("bad panicked on "), "{told}");
+    let grows = target(|| {
+        let mut kept = Vec::new();
+        Box::new(move |_| kept.push(vec![1_u8; 64 << 10]))
+    });
+    let told = attack(grows, 1000).unwrap_err();
+    assert!(told.starts_with("bad has grown by "), "{told}");
 }
