@@ -5,12 +5,14 @@
 # make bench-recovery  how long a helper is silent when its worker dies, on this machine
 # make man    man pages and completions in target/manuals
 # make vm-systemd  the unit under Debian's own systemd and journald in a virtual machine; making its root takes root once
+# make deb, make rpm  packages, in target/deb and target/rpm; the same sources give the same bytes (make reproduce takes two builds)
+# make vm-package  the Debian packages installed, upgraded with connections open, and purged, in a virtual machine; root once, as above
 # make vm KERNELS="6.1 6.12 7"  the VM rung on other kernels, 7 being Debian unstable's
 
 CARGO ?= cargo
 KERNELS ?= 6.1 6.12
 
-.PHONY: all build man deps demo test unit vm vm-tests vm-systemd check bench bench-recovery doc fmt clippy deny clean
+.PHONY: all build man deps demo test unit vm vm-tests vm-systemd vm-package deb rpm packages reproduce check bench bench-recovery doc fmt clippy deny clean
 
 all: build
 
@@ -40,6 +42,21 @@ vm: vm-tests
 
 vm-systemd: build
 	tests/vm/systemd
+
+vm-package: deb
+	tests/vm/package
+
+packages: ## what packages are made of: stripped binaries, man pages, completions
+	CARGO="$(CARGO)" packaging/build
+
+deb: packages
+	CARGO="$(CARGO)" packaging/deb
+
+rpm: packages
+	CARGO="$(CARGO)" packaging/rpm
+
+reproduce: ## of what is committed
+	CARGO="$(CARGO)" packaging/reproduce
 
 check: fmt clippy unit doc deny
 

@@ -19,7 +19,7 @@ pub mod confine;
 pub mod events;
 pub mod expect;
 pub mod limits;
-mod nearest;
+pub mod nearest;
 pub mod profile;
 pub mod profiles;
 pub mod restart;

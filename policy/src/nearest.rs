@@ -1,7 +1,7 @@
 //! Which known word a misspelt one was probably meant to be.
 
 /// The nearest, if it is near enough to be meant.
-pub(crate) fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known.into_iter().min_by_key(|word| distance(unknown, word)).filter(|word| is_near(unknown, word))
 }
 

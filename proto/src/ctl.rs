@@ -59,6 +59,9 @@ pub struct Status {
     /// Who answers on `events.sock`.
     #[serde(default)]
     pub broker: BrokerStatus,
+    /// The daemon's version.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// The broker.
@@ -104,6 +107,9 @@ pub struct HelperStatus {
     pub l4: L4s,
     /// Families registered.
     pub families: Vec<Family>,
+    /// Ports that rules attach it to, by configuration or manifest.
+    #[serde(default)]
+    pub ports: Vec<u16>,
     /// Kernel queue.
     pub queue: u16,
     /// `serving`, `restarting`, `tripped` or `disabled`.

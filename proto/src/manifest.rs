@@ -124,6 +124,18 @@ pub enum Scope {
     AnyToEnd,
 }
 
+/// A helper as `cthelper-worker --list` tells of it, one of a JSON array.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listing {
+    /// What it is registered from.
+    #[serde(flatten)]
+    pub manifest: Manifest,
+    /// Whether it rewrites what is announced where addresses are translated; if not, the protocol carries no address of its own.
+    pub rewrites: bool,
+    /// Hostile traffic it has an answer to.
+    pub attacks: Vec<String>,
+}
+
 /// Why a manifest cannot be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadManifest(pub &'static str);

@@ -199,7 +199,8 @@ fn serve(
     let handles = lanes.iter().map(|lane| lane.handle.clone()).collect();
     let governor = Governor::new(handles, options.source.clone(), options.config.clone(), kept);
     runtime.spawn(office.keep(governor.clone()));
-    let ends = runtime.block_on(control::serve(socket, signals, governor, ends)).map_err(system("serve control.sock"))?;
+    let ends =
+        runtime.block_on(control::serve(socket, signals, governor, custody, ends)).map_err(system("serve control.sock"))?;
     for lane in lanes {
         let _ = lane.thread.join();
     }

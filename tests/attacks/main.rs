@@ -5,9 +5,11 @@
 use std::time::{Duration, Instant};
 
 use cthelper_proto::events::Event;
+use cthelper_proto::types::CtInfo;
 use cthelper_supervisor::lane::{Command, Ended};
 use cthelper_tests::capture::{Link, pcap};
-use cthelper_tests::control::{Control, Net};
+use cthelper_tests::control::{Control, Net, Packet};
+use cthelper_tests::datagrams::Datagrams;
 use cthelper_tests::fake_kernel::How;
 use cthelper_tests::program::replay;
 use cthelper_tests::stage::{Play, Stage};
@@ -264,5 +266,48 @@ fn a_crash_resets_no_limit() {
     let refilled = 32 * (start.elapsed() + Duration::from_secs(1)).as_secs();
     let granted = u64::try_from(granted(&stage)).unwrap();
     assert!(granted <= 128 + refilled, "{granted} granted, {refilled} refilled");
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
+/// Somebody sends one question after another, each from another port: each is a first packet with an announcement of its own.
+#[test]
+fn flood_of_first_packets() {
+    let stage = Play::helper("mdns").start();
+    let question = b"\0\0\0\0\0\x01\0\0\0\0\0\0\x04_ipp\x05local\0\0\x0c\0\x01";
+    let ask = |n| Datagrams::over(Net::Plain4, n, 5353).to("224.0.0.251").first(question);
+    let ids = stage.kernel.arrive((0..2000).map(ask));
+    stage.kernel.come_back(&ids);
+    let status = stage.status();
+    assert_eq!((status.packets, status.verdicts, status.expectations, status.restarts), (2000, 2000, 2000, 0));
+    // One connection that repeats itself is held to its rate; the packets pass.
+    let ids = stage.kernel.arrive((0..1000).map(|_| Datagrams::over(Net::Plain4, 7, 5353).to("224.0.0.251").client(question)));
+    stage.kernel.come_back(&ids);
+    let status = stage.status();
+    assert!(status.refused["rate"] > 500, "{:?}", status.refused);
+    assert_eq!(status.verdicts, 3000);
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
+/// A device that names another's address, or a service that is none of its own, as the place of its description; and a subscriber that
+/// wants somebody else to be called.
+#[test]
+fn ssdp_bounce() {
+    let stage = Play::helper("ssdp").start();
+    for (n, place) in
+        (0..).zip(["192.0.2.9:5000", "10.0.2.2:5000", "127.0.0.1:5000", "239.255.255.250:1900", "10.0.1.2:22", "10.0.1.2:445"])
+    {
+        let answer = Datagrams::over(Net::Plain4, n, 40_001);
+        let found = format!("HTTP/1.1 200 OK\r\nLOCATION: http://{place}/\r\n\r\n");
+        let released = stage.kernel.carries(Packet { info: CtInfo::Related, expected: true, ..answer.first(&found) });
+        assert_eq!(released.payload(), found.as_bytes());
+    }
+    for (n, place) in (10..).zip(["192.0.2.9:5000", "10.0.2.2:5000", "10.0.1.2:80", "10.0.1.2:22"]) {
+        let subscribe = format!("SUBSCRIBE /e HTTP/1.1\r\nCALLBACK: <http://{place}/>\r\n\r\n");
+        stage.kernel.carries(Control::over(Net::Plain4, n).client(&subscribe));
+    }
+    assert_eq!(stage.kernel.asked(), []);
+    let status = stage.status();
+    assert_eq!(status.refused.values().sum::<u64>(), 8, "{:?}", status.refused);
+    assert_eq!(status.malformed["ssdp CALLBACK"], 2);
     assert!(matches!(stage.stop(), Ended::Orderly));
 }

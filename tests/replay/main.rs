@@ -5,6 +5,9 @@
 
 mod arguments;
 mod datagrams;
+mod import;
+mod operator;
+mod records;
 
 use cthelper_tests::capture::{Link, pcap, pcapng};
 use cthelper_tests::control::{Control, Net};

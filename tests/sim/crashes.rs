@@ -234,6 +234,19 @@ fn stop_disables_first_and_answers_what_is_queued() {
 }
 
 #[test]
+fn a_lane_that_is_handed_over_answers_what_it_has_and_leaves_the_helper_enabled() {
+    let stage = Play::ftp().start();
+    let mut flows: Vec<Control> = (0..5).map(|n| Control::over(Net::Snat4, n)).collect();
+    let (pid, ids) = in_flight(&stage, flows.iter_mut().map(|flow| flow.client(PORT)).collect());
+    let kernel = stage.kernel.clone();
+    stage.hand_over();
+    stage.signal(pid, Signal::SIGCONT);
+    assert!(matches!(stage.ends(), Ended::Orderly));
+    assert_eq!(kernel.enabled(), [true]);
+    assert!(kernel.come_back(&ids).iter().all(|released| released.payload().starts_with(b"PORT 10,0,2,1,")));
+}
+
+#[test]
 fn stop_ends_also_while_no_worker_comes_up() {
     let stage = Play::ftp().bears(0).start();
     let mut flow = Control::over(Net::Snat4, 1);

@@ -67,3 +67,9 @@ pub fn replay(name: &str, capture: &[u8]) -> Said {
     let file = Temporary::new(name, capture);
     cthelperd(&["replay", "--json", file.path()])
 }
+
+/// The same through this helper.
+pub fn replay_through(helper: &str, name: &str, capture: &[u8]) -> Said {
+    let file = Temporary::new(name, capture);
+    cthelperd(&["replay", "--json", "--helper", helper, file.path()])
+}

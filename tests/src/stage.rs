@@ -222,6 +222,11 @@ impl Stage {
         ended
     }
 
+    /// Orders the lane to leave the queue to a successor.
+    pub fn hand_over(&self) {
+        assert!(self.handle.order(Command::HandOver), "the lane is over; audit: {:?}", self.audited());
+    }
+
     /// Waits until the lane is over by itself.
     pub fn ends(self) -> Ended {
         eventually("the lane to end", || self.thread.is_finished().then_some(()));

@@ -10,13 +10,14 @@ PACKAGES=(
     qemu-system-x86 busybox-static kmod cpio xz-utils   # boot.sh, kernel.sh
     nftables iproute2 procps ethtool python3            # guest: topology
     curl lftp vsftpd python3-pyftpdlib                  # guest: FTP peers
+    tftpd-hpa tftp-hpa avahi-daemon dnsmasq-base isc-dhcp-client wsdd2   # guest: datagram peers
     rpcbind sane-utils                                  # guest: RPC and SANE peers
     conntrack conntrackd nfct netbase iptables          # guest: the baseline, what cthelperctl is compared with
     gcc libc6-dev                                       # bench.sh: load generator, bare queue loop
     libnetfilter-conntrack-dev                          # events: a consumer in C
 )
 # Daemons among them that Debian would start and enable when it installs them.
-SERVICES=(vsftpd conntrackd nftables rpcbind rpcbind.socket saned.socket)
+SERVICES=(vsftpd conntrackd nftables tftpd-hpa avahi-daemon wsdd2 rpcbind rpcbind.socket saned.socket)
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
 

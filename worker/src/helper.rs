@@ -23,6 +23,11 @@ pub trait Helper {
     /// Who it is; the same at every call.
     fn manifest(&self) -> &'static Manifest;
 
+    /// What is told of it besides its manifest; nothing depends on it.
+    fn about(&self) -> About {
+        About::default()
+    }
+
     /// What one message is on a connection of this protocol. By default lines of up to 512 bytes on TCP, whole payloads on UDP.
     fn framing(&self, l4: L4) -> Framing {
         match l4 {
@@ -49,6 +54,15 @@ pub trait Helper {
         let _ = (cx, partial);
         false
     }
+}
+
+/// What `cthelperctl helpers` tells of a helper besides its manifest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// It rewrites what is announced where addresses are translated.
+    pub rewrites: bool,
+    /// Hostile traffic it has an answer to, a few words each.
+    pub attacks: &'static [&'static str],
 }
 
 /// What one message of a protocol is.

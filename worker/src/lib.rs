@@ -30,4 +30,4 @@ pub mod stream;
 pub mod testkit;
 
 pub use cthelper_proto::Malformed;
-pub use helper::{Cx, Framing, Helper, Judge, Mark, Refused, answers, tcp, udp};
+pub use helper::{About, Cx, Framing, Helper, Judge, Mark, Refused, answers, tcp, udp};

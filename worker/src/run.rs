@@ -9,15 +9,19 @@
 //! | 77 | it could not confine itself |
 //! | 101 | the helper panicked; the oldest ticket without a verdict was in hand |
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
 
 use cthelper_policy::confine::seal_worker;
 use cthelper_proto::ipc::{Answer, Ask, PacketHeader, ToWorker, VERSION};
+use cthelper_proto::manifest::Listing;
 use signal_hook::low_level::exit;
 
 use crate::channel::{Asks, Broken, Inbox, Link};
-use crate::helper::Helper;
+use crate::helper::{About, Helper};
 use crate::log;
 use crate::serve::Server;
 
@@ -56,13 +60,32 @@ impl Ended {
 /// Exit code of a panic: Rust's own.
 const PANICKED: u8 = 101;
 
-/// The whole life of a worker named by its only argument; `find` knows the helpers.
+/// The whole life of a worker named by its only argument; `find` knows the helpers. With `--list` before the name it only tells of the helper.
 ///
 /// It ends by the bare system call: std's own end would take down its handlers' stack first, which the filter has no calls for.
 pub fn main(find: impl Fn(&str) -> Option<Box<dyn Helper>>) -> ! {
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if let [flag, name] = &words[..]
+        && flag == "--list"
+    {
+        let found: Vec<_> = name.to_str().and_then(&find).into_iter().collect();
+        std::process::exit(if found.is_empty() { 64 } else { i32::from(list(&found) != ExitCode::SUCCESS) });
+    }
     log::panics_in_one_line();
     let code = catch_unwind(AssertUnwindSafe(|| whole_life(find))).unwrap_or(PANICKED);
     exit(i32::from(code))
+}
+
+/// Tells of these helpers, as JSON on standard output; the exit code.
+pub fn list(helpers: &[Box<dyn Helper>]) -> ExitCode {
+    let listing = |helper: &dyn Helper| {
+        let About { rewrites, attacks } = helper.about();
+        let attacks = attacks.iter().map(|attack| (*attack).to_owned()).collect();
+        Listing { manifest: helper.manifest().clone(), rewrites, attacks }
+    };
+    let listings: Vec<Listing> = helpers.iter().map(|helper| listing(&**helper)).collect();
+    let written = serde_json::to_string(&listings).map_err(Into::into).and_then(|text| writeln!(std::io::stdout(), "{text}"));
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn whole_life(find: impl Fn(&str) -> Option<Box<dyn Helper>>) -> u8 {

@@ -10,6 +10,7 @@ use crate::types::{Dir, Family, Tuple};
 use crate::writer::Writer;
 
 mod line;
+pub mod xml;
 
 const CTA_EXPECT_MASTER: u16 = 1;
 const CTA_EXPECT_TUPLE: u16 = 2;

@@ -46,7 +46,7 @@ impl<W: fmt::Write> fmt::Write for Trimmed<'_, W> {
 }
 
 /// An address as `inet_ntop` writes it: unlike Rust, it shows the last four bytes of an IPv4-compatible `::a.b.c.d` in decimal.
-struct Address(IpAddr);
+pub(super) struct Address(pub(super) IpAddr);
 
 impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

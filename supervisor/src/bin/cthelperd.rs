@@ -16,6 +16,7 @@ use cthelper_supervisor::keeper::run::run_if_keeper;
 use cthelper_supervisor::replay;
 use cthelper_supervisor::spawn::launcher;
 use cthelper_supervisor::warden;
+use sd_notify::NotifyState;
 
 /// sysexits(3).
 mod exit {
@@ -62,28 +63,34 @@ fn fail(code: u8, reason: impl std::fmt::Display) -> ExitCode {
     code.into()
 }
 
+/// As [`fail`]; the service manager shows it in the unit's status, too.
+fn give_up(code: u8, reason: impl std::fmt::Display) -> ExitCode {
+    let _ = sd_notify::notify(&[NotifyState::Status(&reason.to_string().replace('\n', " "))]);
+    fail(code, reason)
+}
+
 fn serve(run: Run) -> ExitCode {
     let source = Source { file: run.config.config, helpers: run.helpers };
     let config = match source.read() {
         Ok(config) => config,
-        Err(error) => return fail(exit::CONFIG, error),
+        Err(error) => return give_up(exit::CONFIG, error),
     };
     if config.helpers.is_empty() {
-        return fail(exit::USAGE, format!("no helper named: give --helper ftp, or write {}", Config::PATH));
+        return give_up(exit::USAGE, format!("no helper named: give --helper ftp, or write {}", Config::PATH));
     }
     if !config.helpers.values().any(|helper| helper.enabled) {
         boot::stand_down(config.helpers.keys());
         let path = source.path().unwrap_or(Path::new(Config::PATH));
-        return fail(exit::CONFIG, format!("no helper is enabled in {}", path.display()));
+        return give_up(exit::CONFIG, format!("no helper is enabled in {}", path.display()));
     }
     let Run { runtime_dir, audit_log, journal, quarantine_dir, .. } = run;
     let audit = Places { log: audit_log, journal: Some(journal).filter(|socket| socket != Path::new("none")) };
     match boot::run(&boot::Options { config, source, runtime_dir, audit, quarantine_dir }) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure @ Failure::Permission(_)) if nix::unistd::geteuid().is_root() => fail(exit::NO_PERMISSION, failure),
-        Err(failure @ Failure::Permission(_)) => fail(exit::NO_PERMISSION, format!("{failure}; run it as root")),
-        Err(failure @ Failure::Unavailable(_)) => fail(exit::UNAVAILABLE, failure),
-        Err(failure @ Failure::System(_)) => fail(exit::OS, failure),
+        Err(failure @ Failure::Permission(_)) if nix::unistd::geteuid().is_root() => give_up(exit::NO_PERMISSION, failure),
+        Err(failure @ Failure::Permission(_)) => give_up(exit::NO_PERMISSION, format!("{failure}; run it as root")),
+        Err(failure @ Failure::Unavailable(_)) => give_up(exit::UNAVAILABLE, failure),
+        Err(failure @ Failure::System(_)) => give_up(exit::OS, failure),
     }
 }
 

@@ -55,6 +55,13 @@ impl Governor {
         }
     }
 
+    /// Tells every lane to leave its queue to a successor.
+    pub(super) fn hand_over(&self) {
+        for lane in self.lanes.iter() {
+            lane.order(Command::HandOver);
+        }
+    }
+
     /// Has the audit log begun anew, for its file may have been renamed.
     pub(super) fn reopen(&self) {
         self.kept.audit.reopen();
@@ -111,7 +118,18 @@ impl Governor {
             }
         }
         helpers.sort_by(|a, b| a.name.cmp(&b.name));
-        Status { helpers, broker: self.kept.broker.read() }
+        Status { helpers, version: env!("CARGO_PKG_VERSION").to_owned(), broker: self.kept.broker.read() }
+    }
+
+    /// A lane that lives and does not answer within this time. One that is over is none: that is told otherwise.
+    pub(super) async fn silent(&self, patience: Duration) -> Option<&str> {
+        for lane in self.lanes.iter() {
+            let (answer, answered) = oneshot::channel();
+            if lane.order(Command::Status(answer)) && tokio::time::timeout(patience, answered).await.is_err() {
+                return Some(&lane.name);
+            }
+        }
+        None
     }
 
     async fn order(&self, helper: &str, command: impl FnOnce(oneshot::Sender<Result<(), String>>) -> Command) -> Reply {
@@ -139,6 +157,24 @@ async fn ask<T>(lane: &Handle, command: impl FnOnce(oneshot::Sender<T>) -> Comma
 mod tests {
     use super::*;
     use crate::audit::Places;
+
+    fn governor(lanes: Vec<Handle>) -> Governor {
+        let (audit, _) = Audit::open(&Places { log: None, journal: None }).unwrap();
+        let places = Evidence { audit_log: None, quarantine_dir: None };
+        Governor::new(lanes, Source::default(), Config::default(), Kept { audit, places, broker: Board::default() })
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_stands_still_is_silent_and_one_that_is_over_is_not() {
+        let (over, orders, _) = Handle::new("over").unwrap();
+        drop(orders);
+        let (ends, orders, _) = Handle::new("ends").unwrap();
+        let ending = std::thread::spawn(move || drop(orders.recv()));
+        assert_eq!(governor(vec![over.clone(), ends]).silent(Duration::from_secs(60)).await, None);
+        ending.join().unwrap();
+        let (still, _orders, _) = Handle::new("still").unwrap();
+        assert_eq!(governor(vec![over, still]).silent(Duration::from_millis(1)).await, Some("still"));
+    }
 
     #[tokio::test]
     async fn the_operator_is_told_where_evidence_is_and_can_have_the_log_begun_anew() {

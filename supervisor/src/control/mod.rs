@@ -6,10 +6,12 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
+use crate::keeper::custody::Custody;
 use crate::lane::Ended;
 
 mod govern;
 mod socket;
+mod watchdog;
 
 pub use govern::{Governor, Kept};
 
@@ -26,6 +28,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     reload: Signal,
+    hand_over: Signal,
 }
 
 impl Signals {
@@ -35,6 +38,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             reload: signal(SignalKind::hangup())?,
+            hand_over: signal(SignalKind::user_defined1())?,
         })
     }
 }
@@ -44,9 +48,11 @@ pub async fn serve(
     socket: std::os::unix::net::UnixListener,
     mut signals: Signals,
     governor: Governor,
+    custody: &Custody,
     mut over: mpsc::UnboundedReceiver<Over>,
 ) -> std::io::Result<Vec<Over>> {
     let listener = socket::listen(socket, governor.clone())?;
+    let pings = tokio::spawn(watchdog::ping(governor.clone()));
     let mut running = governor.lanes();
     let mut ends = Vec::new();
     let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
@@ -55,12 +61,14 @@ pub async fn serve(
             _ = signals.terminate.recv() => stop(&governor),
             _ = signals.interrupt.recv() => stop(&governor),
             _ = signals.reload.recv() => reload(&governor).await,
+            _ = signals.hand_over.recv() => hand_over(&governor, custody),
             Some(end) = over.recv() => {
                 running -= 1;
                 ends.push(end);
             }
         }
     }
+    pings.abort();
     listener.abort();
     Ok(ends)
 }
@@ -69,6 +77,17 @@ fn stop(governor: &Governor) {
     let _ = sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("draining")]);
     tracing::info!("draining");
     governor.stop();
+}
+
+/// SIGUSR1: a successor is about to start. Helpers stay enabled, their queues stay with the keeper, and what comes waits.
+fn hand_over(governor: &Governor, custody: &Custody) {
+    if custody.is_lost() {
+        return stop(governor); // nobody would hold the queues
+    }
+    let _ = sd_notify::notify(&[NotifyState::Stopping, NotifyState::Status("handing over")]);
+    tracing::info!("handing over");
+    custody.expect_successor();
+    governor.hand_over();
 }
 
 /// SIGHUP, between the two words that a service manager waits for.

@@ -132,6 +132,11 @@ impl Keeper {
         }
     }
 
+    /// Has it let what comes wait, for a while, when this connection ends: a successor is about to start.
+    pub fn expect_successor(&self) -> io::Result<()> {
+        Ok(wire::say(&self.connection, &Record::bare(Word::Await), None)?)
+    }
+
     /// An orderly end: it closes all it holds and ends. Returns when it has, or does not answer.
     pub fn bye(self) {
         let _ = fs::remove_file(&self.path);

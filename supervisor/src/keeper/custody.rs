@@ -189,6 +189,14 @@ impl Custody {
         }
     }
 
+    /// A successor is about to start: what comes until then waits for it.
+    pub fn expect_successor(&self) {
+        let announced = self.state().keeper.as_ref().map(Keeper::expect_successor);
+        if let Some(Err(error)) = announced {
+            tracing::warn!(%error, "the keeper does not know of the successor: until it is there, packets pass without helpers");
+        }
+    }
+
     /// The end of this life: if everything is settled the keeper ends, otherwise it waits for the next life. Waits for its end.
     pub fn close(&self) {
         let mut state = self.state();

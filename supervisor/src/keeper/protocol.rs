@@ -25,6 +25,9 @@ pub enum Word {
     Take,
     /// An orderly stop: close all and end. Answer: hang-up.
     Bye,
+    /// I am about to end, and my successor is about to start: let what comes wait for it. No answer. A keeper that is too old to know the word
+    /// hangs up.
+    Await,
     /// A socket (attached), with its helper and queue.
     Socket,
     /// Done.
@@ -33,11 +36,12 @@ pub enum Word {
     Refused,
 }
 
-const WORDS: [(u8, Word); 7] = [
+const WORDS: [(u8, Word); 8] = [
     (1, Word::Hold),
     (2, Word::Forget),
     (3, Word::Take),
     (4, Word::Bye),
+    (5, Word::Await),
     (16, Word::Socket),
     (17, Word::Done),
     (18, Word::Refused),
@@ -153,7 +157,7 @@ mod tests {
         assert_eq!(Record::decode(&[]), Err(Wrong::Length));
         assert_eq!(with(0, 2), Err(Wrong::Version(2)));
         assert_eq!(with(1, 0), Err(Wrong::Word(0)));
-        assert_eq!(with(1, 5), Err(Wrong::Word(5)));
+        assert_eq!(with(1, 6), Err(Wrong::Word(6)));
         assert_eq!(with(5, 0), Err(Wrong::Text), "letters behind the end");
         assert_eq!(with(4, 7), Err(Wrong::Text), "a bell");
         let mut endless = good;

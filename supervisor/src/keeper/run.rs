@@ -22,6 +22,8 @@ use super::wire::{self, Heard};
 pub const ROLE: &str = "keeper";
 /// How long it stays with nothing to hold and nobody connected.
 const IDLE: Duration = Duration::from_secs(10);
+/// How long what comes waits for a successor that was announced. It takes a fraction of a second to start, on a small router a few.
+const SUCCESSION: Duration = Duration::from_secs(5);
 /// What a socket may hold while nobody reads it, bytes. The kernel rounds up to about 2 kB, so that one packet fits, or three small ones.
 const SMALL: usize = 0;
 
@@ -65,6 +67,8 @@ struct Peer {
     connection: OwnedFd,
     /// It has given or taken sockets: it reads them, as long as it is there.
     serves: bool,
+    /// It has said that another comes after it.
+    leaves: bool,
 }
 
 /// What comes after an order.
@@ -81,12 +85,23 @@ pub struct Keeper<L> {
     peers: Vec<Peer>,
     held: Vec<Held>,
     idle_since: Instant,
+    succession: Duration,
+    /// Nobody reads the queues, but somebody is to come by then.
+    successor_until: Option<Instant>,
 }
 
 impl<L: AsFd> Keeper<L> {
     /// Listens on `listener`, a `SOCK_SEQPACKET` socket, to whoever has the uid `master`.
     pub fn new(listener: L, master: u32) -> Self {
-        Self { listener, master, peers: Vec::new(), held: Vec::new(), idle_since: Instant::now() }
+        let (peers, held) = (Vec::new(), Vec::new());
+        Self { listener, master, peers, held, idle_since: Instant::now(), succession: SUCCESSION, successor_until: None }
+    }
+
+    /// One that waits less long for a successor.
+    #[cfg(test)]
+    pub(super) fn with_succession(mut self, succession: Duration) -> Self {
+        self.succession = succession;
+        self
     }
 
     /// Serves until `Bye`, or until there has been nothing to do for a while.
@@ -108,13 +123,20 @@ impl<L: AsFd> Keeper<L> {
             if knocked {
                 self.admit();
             }
+            if self.successor_until.is_some_and(|until| until <= Instant::now()) {
+                self.let_pass();
+            }
         }
     }
 
     /// How long it would wait for anything to happen; `None` = for ever.
     fn patience(&self) -> Option<Duration> {
         let idle = self.held.is_empty() && self.peers.is_empty();
-        idle.then(|| IDLE.saturating_sub(self.idle_since.elapsed()))
+        let idle = idle.then(|| IDLE.saturating_sub(self.idle_since.elapsed()));
+        // It is not over when the successor is: at least a millisecond is waited for that.
+        let successor =
+            self.successor_until.map(|until| until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)));
+        idle.into_iter().chain(successor).min()
     }
 
     fn wait(&self, patience: Option<Duration>) -> Result<(bool, Vec<usize>), Errno> {
@@ -137,7 +159,7 @@ impl<L: AsFd> Keeper<L> {
         let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
         let uid = getsockopt(&connection, sockopt::PeerCredentials).map(|peer| peer.uid());
         if uid == Ok(self.master) && self.peers.len() < KEEPER_PEERS {
-            self.peers.push(Peer { connection, serves: false });
+            self.peers.push(Peer { connection, serves: false, leaves: false });
         }
     }
 
@@ -150,6 +172,10 @@ impl<L: AsFd> Keeper<L> {
             Heard::Record(order, descriptors) => (order, descriptors),
         };
         peer.serves |= matches!(order.word, Word::Hold | Word::Take);
+        peer.leaves |= order.word == Word::Await;
+        if peer.serves && !peer.leaves {
+            self.successor_until = None;
+        }
         let answered = match order.word {
             Word::Hold => {
                 let answer = self.hold(&order, descriptors);
@@ -161,6 +187,7 @@ impl<L: AsFd> Keeper<L> {
             }
             Word::Take => self.give(at),
             Word::Bye => return Next::End,
+            Word::Await => true,
             Word::Socket | Word::Done | Word::Refused => false,
         };
         if answered { Next::Stay } else { Next::HangUp }
@@ -197,13 +224,23 @@ impl<L: AsFd> Keeper<L> {
         self.peers.get(at).is_some_and(|peer| wire::say(&peer.connection, record, descriptor).is_ok())
     }
 
-    /// A peer is gone. If it was the last that read the queues, nobody does: from now on they pass what comes.
+    /// A peer is gone. If it was the last that read the queues, nobody does: from now on they pass what comes, unless its successor is on
+    /// its way.
     fn part(&mut self, at: usize) {
-        let served = self.peers.remove(at).serves;
+        let Peer { serves, leaves, .. } = self.peers.remove(at);
         self.idle_since = Instant::now();
-        if !served || self.peers.iter().any(|peer| peer.serves) {
+        if !serves || self.peers.iter().any(|peer| peer.serves) {
             return;
         }
+        if leaves {
+            self.successor_until = Some(Instant::now() + self.succession);
+        } else {
+            self.let_pass();
+        }
+    }
+
+    fn let_pass(&mut self) {
+        self.successor_until = None;
         for held in &self.held {
             let _ = set_socket_recv_buffer_size(&held.socket, SMALL); // a socket takes this whatever its state
         }

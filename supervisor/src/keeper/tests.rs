@@ -33,7 +33,7 @@ impl Stage {
         let folder = std::env::temp_dir().join(format!("cthelperd-keeper-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let listener = listener(&folder).unwrap();
-        let keeper = std::thread::spawn(move || Keeper::new(listener, master).run());
+        let keeper = std::thread::spawn(move || Keeper::new(listener, master).with_succession(Duration::from_secs(2)).run());
         Self { folder, keeper }
     }
 
@@ -136,6 +136,29 @@ fn sockets_that_nobody_reads_any_more_become_small() {
     assert_eq!(size(), large);
     drop(supervisor);
     eventually("small", || size() < 5000);
+    stage.ends();
+}
+
+#[test]
+fn what_comes_waits_for_a_successor_that_was_announced_and_not_for_ever() {
+    let stage = Stage::new("successor");
+    let sockets = [queue_socket(), queue_socket()];
+    let size = |at: usize| getsockopt(&sockets[at], sockopt::RcvBuf).unwrap();
+    let large = size(0);
+    let leave = |at: usize| {
+        let supervisor = stage.client();
+        supervisor.hold("ftp", 6200, sockets[at].as_fd()).unwrap();
+        assert_eq!(answer(&supervisor), "Done");
+        supervisor.expect_successor().unwrap();
+    };
+    leave(0);
+    let successor = stage.client();
+    assert_eq!(names(&successor), [("ftp".to_owned(), 6200)]);
+    assert_eq!(size(0), large);
+    drop(successor);
+    eventually("small: that one announced nobody", || size(0) < 5000);
+    leave(1);
+    eventually("small: nobody came", || size(1) < 5000);
     stage.ends();
 }
 

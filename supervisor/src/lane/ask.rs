@@ -139,21 +139,23 @@ fn ask_kernel<K: Kernel>(kernel: &mut K, held: &Held, permit: &Permit, first: Op
         match if held.confirmed { kernel.expect(&wish) } else { kernel.may_expect(&wish) } {
             Ok(()) => return Ok(port),
             Err(Denied::Busy) => {}
-            Err(denied) => return Err(rule_of(denied, helper)),
+            Err(denied) => {
+                if let Denied::Other(errno) = denied {
+                    tracing::warn!(helper, %errno, "the kernel refuses an expectation");
+                }
+                return Err(rule_of(denied));
+            }
         }
     }
     Err(if permit.may_move() { Rule::NoPortFree } else { Rule::Overlap })
 }
 
 /// The rule by which the kernel's no is counted.
-pub(super) fn rule_of(denied: Denied, helper: &str) -> Rule {
+pub(super) fn rule_of(denied: Denied) -> Rule {
     match denied {
         Denied::Busy => Rule::Overlap,
         Denied::TableFull => Rule::TableFull,
         Denied::Gone => Rule::Unconfirmed,
-        Denied::Other(errno) => {
-            tracing::warn!(helper, %errno, "the kernel refuses an expectation");
-            Rule::Kernel
-        }
+        Denied::Other(_) => Rule::Kernel,
     }
 }

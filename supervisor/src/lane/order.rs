@@ -32,6 +32,8 @@ pub enum Command {
     Reconfigure(Box<HelperConfig>, oneshot::Sender<Result<(), String>>),
     /// Disable in the kernel, answer what is queued, end.
     Stop,
+    /// Answer what has been taken from the queue and end; the rest waits for a successor. The helper stays as it is.
+    HandOver,
 }
 
 /// The control side's end of a lane.
@@ -44,7 +46,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    pub(super) fn new(name: &str) -> Result<(Self, Receiver<Command>, Arc<EventFd>), Errno> {
+    pub(crate) fn new(name: &str) -> Result<(Self, Receiver<Command>, Arc<EventFd>), Errno> {
         let (orders, receiver) = channel();
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
         Ok((Self { name: name.to_owned(), orders, wake: wake.clone() }, receiver, wake))
@@ -80,6 +82,12 @@ impl<K: Kernel> Lane<K> {
                 }
                 Command::Reconfigure(config, answer) => drop(answer.send(self.reconfigure(&config))),
                 Command::Stop => self.stop(),
+                // Where there is no queue yet, there is nothing to leave to anybody.
+                Command::HandOver if !self.started => self.stop(),
+                Command::HandOver => {
+                    self.stopping = true;
+                    self.drained = true;
+                }
             }
         }
     }
@@ -136,6 +144,7 @@ impl<K: Kernel> Lane<K> {
             name: self.setup.name().to_owned(),
             l4: self.l4s,
             families: manifest.map_or_else(Vec::new, |manifest| manifest.families.to_vec()),
+            ports: manifest.map_or_else(Vec::new, |manifest| manifest.ports.to_vec()),
             queue: self.kernel.queue(),
             state: self.state,
             on_down: self.setup.config.restart.on_down.to_string(),

@@ -115,8 +115,7 @@ impl<K: Kernel> Lane<K> {
                 }
             }
             Err(denied) => {
-                let rule = rule_of(denied, self.setup.name());
-                self.refuse(rule, Master::from(&held.flow.orig), Some(expect));
+                self.refuse(rule_of(denied), Master::from(&held.flow.orig), Some(expect));
             }
         }
     }

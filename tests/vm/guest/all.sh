@@ -6,8 +6,10 @@
 . "$REPO/tests/vm/guest/supervisor-death.sh"
 . "$REPO/tests/vm/guest/chaos.sh"
 . "$REPO/tests/vm/guest/sandbox.sh"
+. "$REPO/tests/vm/guest/datagrams.sh"
 . "$REPO/tests/vm/guest/own-filter.sh"
 . "$REPO/tests/vm/guest/tools.sh"
+. "$REPO/tests/vm/guest/records.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -40,4 +42,7 @@ for source in "$@"; do
     fi
 done
 server_stop
+[ -z "$SOURCE_PID" ] || source_stop
+for source in "$@"; do datagrams $source; done
+records_all "$@"
 exit 0

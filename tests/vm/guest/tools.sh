@@ -7,6 +7,10 @@ TOOLS=$REPO/tests/vm/guest/tools
 tools() {
     good=0 total=0
     tools_nfct
+    tools_import
+    tools_expect
+    tools_rules
+    tools_doctor
     summary ours-tools
 }
 
@@ -43,6 +47,145 @@ _nfct_all() {
     ip netns exec client nfct default-set timeout inet tcp established 432000
     ip netns exec client nfct default-set timeout inet udp unreplied 30 replied 120
     /usr/sbin/nfct helper flush
+}
+
+# conntrackd takes the files that `import` takes and refuses those that it refuses; where it says what a policy is, that was imported.
+tools_import() {
+    local file name theirs ours policy
+    for file in "$TOOLS"/conntrackd/*.conf; do
+        name=$(basename $file .conf)
+        { cat $file; printf 'General { HashSize 512\nHashLimit 1024\nSyslog no\nLogFile off\nLockFile /run/c.lock\nUNIX { Path /run/c.ctl } }\n'; } >/run/c.conf
+        timeout 2 ip netns exec client conntrackd -C /run/c.conf >/run/c.said 2>&1
+        theirs=refused; grep -q 'configuring helper' /run/c.said && theirs=accepted
+        "$BIN/cthelperctl" import $file >/run/c.toml 2>/run/c.remarks
+        case $? in 0) ours=accepted ;; 78) ours=refused ;; *) ours="status $?" ;; esac
+        [ $ours != accepted ] || "$BIN/cthelperd" check --config /run/c.toml || ours='not a configuration'
+        policy=$(sed -n 's/.*expect_timeout=\([1-9][0-9]*\) expect_max=\([0-9]*\)/expect_max = \2\nexpect_timeout = "\1s"/p' /run/c.said | head -n 2)
+        if grep -q expect_timeout /run/c.toml && ! grep -zqF "$policy" /run/c.toml; then ours='another policy'; fi
+        if [ ${name%%-*} = $theirs ] && [ "$ours" = $theirs ]; then result ours-tools import-$name ''
+        else result ours-tools import-$name "conntrackd: $theirs, import: $ours"; fi
+    done
+    "$BIN/cthelperctl" nfct flush helper
+}
+
+# Expectations of several kinds come and go while conntrack and cthelperctl watch; both list them. What they print is the same.
+tools_expect() {
+    local form pids=() master
+    modprobe -a nf_conntrack_sane nft_ct nf_conntrack_netlink
+    ip netns exec client sysctl -qw net.netfilter.nf_conntrack_events=1
+    ip netns exec client nft -f "$TOOLS/expectations.nft" || { result ours-tools expect-rules 'nft refused the rules'; return; }
+    for form in '' '-o timestamp' '-o xml'; do
+        ip netns exec client stdbuf -oL conntrack -E expect $form >"/run/watch.theirs$form" 2>/dev/null & pids+=($!)
+        ip netns exec client "$BIN/cthelperctl" expect watch $form >"/run/watch.ours$form" 2>/run/watch.words & pids+=($!)
+    done
+    sleep 2
+    ip netns exec client /usr/bin/python3 "$TOOLS/master.py" & master=$!
+    wait_for 10 _expected 4 || result ours-tools expect-made "$(ip netns exec client conntrack -C expect) of 4"
+    for form in '-f ipv4' '-f ipv6' '-f ipv4 -o xml' '-f ipv6 -o xml' '-f ipv4 -o id,extended'; do
+        ip netns exec client conntrack -L expect $form 2>/dev/null | _timeless >/run/list.theirs
+        ip netns exec client "$BIN/cthelperctl" expect list $form 2>/dev/null | _timeless >/run/list.ours
+        same "expect-list${form// /}" /run/list.theirs /run/list.ours
+    done
+    ip netns exec client "$BIN/cthelperctl" expect delete udp 127.0.0.1:0 127.0.0.1:99
+    ip netns exec client "$BIN/cthelperctl" expect delete udp '[::1]:0' '[::1]:99'
+    if _expected 2; then result ours-tools expect-delete ''; else result ours-tools expect-delete 'two are to be left'; fi
+    ip netns exec client "$BIN/cthelperctl" expect delete udp 127.0.0.1:0 127.0.0.1:99 2>/dev/null
+    case $? in 66) result ours-tools expect-delete-none '' ;; *) result ours-tools expect-delete-none "status $?" ;; esac
+    ip netns exec client "$BIN/cthelperctl" expect flush 2>/dev/null
+    if _expected 0; then result ours-tools expect-flush ''; else result ours-tools expect-flush 'not empty'; fi
+    sleep 1
+    kill -INT "${pids[@]}" $master; wait "${pids[@]}" $master
+    for form in '' '-o xml'; do same "expect-watch${form// /}" "/run/watch.theirs$form" "/run/watch.ours$form"; done
+    sed 's/^\[[0-9]\{10\}\.[0-9]\{1,6\} *\]\t/STAMP\t/' "/run/watch.theirs-o timestamp" >/run/stamps.theirs
+    sed 's/^\[[0-9]\{10\}\.[0-9]\{1,6\} *\]\t/STAMP\t/' "/run/watch.ours-o timestamp" >/run/stamps.ours
+    same expect-watch-stamped /run/stamps.theirs /run/stamps.ours
+    form=$(wc -l </run/watch.ours)
+    if [ "$form" -ge 8 ]; then result ours-tools expect-watch-events ''; else result ours-tools expect-watch-events "$form events"; fi
+    ip netns exec client nft flush ruleset
+    modprobe -r nf_conntrack_sane
+}
+_expected() {
+    local family count=0
+    for family in ipv4 ipv6; do count=$((count + $(ip netns exec client conntrack -L expect -f $family 2>/dev/null | wc -l))); done
+    [ $count = "$1" ]
+}
+# Seconds go on between two lists.
+_timeless() { sed 's/^[0-9]* proto/S proto/; s/<timeout>[0-9]*</<timeout>S</'; }
+
+# Rules load as they are printed, for what the daemon serves; --apply keeps them over a stop, --remove does away with them.
+tools_rules() {
+    local ctl="$BIN/cthelperctl --runtime-dir $CTHELPERD_RUN" said keep=/run/tools-keep
+    mkdir -p $keep
+    CTHELPERD_WHAT='--helper ftp --helper tftp --helper rpc' source_start ours || { result ours-tools rules-start "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
+    modprobe -a nft_ct xt_CT xt_helper xt_conntrack ip_tables ip6_tables iptable_raw ip6table_raw 2>/dev/null
+    for said in '' --output '--family inet6' '--helper ftp --ports 21,2121 --output' '--helper rpc --protocol udp'; do
+        $ctl rules nft $said >/run/rules.nft && nft -f /run/rules.nft 2>/run/rules.why && nft -f /run/rules.nft && : >/run/rules.why
+        result ours-tools "rules-nft${said// /}" "$(head -n 1 /run/rules.why)"
+        $ctl rules iptables $said >/run/rules.sh && bash -e /run/rules.sh 2>/run/rules.why && : >/run/rules.why
+        result ours-tools "rules-iptables${said// /}" "$(head -n 1 /run/rules.why)"
+    done
+    $ctl rules nft >/run/rules.nft; nft -f /run/rules.nft
+    said=$(nft list table inet cthelperd | grep -c 'ct helper set')
+    if [ "$said" = 8 ]; then result ours-tools rules-served ''; else result ours-tools rules-served "$said rules, 8 for ftp, tftp and rpc over both"; fi
+    said=$(nft list table inet cthelperd | sed -n 's/.*priority \(-[0-9]*\|raw [+-] [0-9]*\|mangle\|dstnat - [0-9]*\).*/\1/p' | head -n 1)
+    case $said in -150|mangle) result ours-tools rules-priority '' ;; *) result ours-tools rules-priority "priority $said" ;; esac
+    nft delete table inet cthelperd; ip6tables -t raw -F; iptables -t raw -F
+    $ctl rules nft --apply --state-dir $keep --output && nft list table inet cthelperd >/dev/null && [ -s $keep/rules.nft ] && said='' || said='not applied'
+    result ours-tools rules-apply "$said"
+    SERVICE_RESULT=signal $ctl rules kept unload && nft list table inet cthelperd >/dev/null && said='' || said='gone after a crash'
+    result ours-tools rules-crash "$said"
+    SERVICE_RESULT=success $ctl rules kept unload && ! nft list table inet cthelperd 2>/dev/null && said='' || said='there after a stop'
+    result ours-tools rules-stop "$said"
+    $ctl rules kept load --state-dir $keep && nft list table inet cthelperd >/dev/null && said='' || said='not there after a start'
+    result ours-tools rules-next-start "$said"
+    $ctl rules nft --remove --state-dir $keep && ! nft list table inet cthelperd 2>/dev/null && [ ! -e $keep/rules.nft ] && said='' || said='not removed'
+    result ours-tools rules-remove "$said"
+    said=$($ctl rules nft --helper nosuch --protocol tcp --ports 9 --apply --state-dir $keep 2>&1); said="$?:$said"
+    case $said in 69:*'nft refuses the rules: '*registered*) result ours-tools rules-unregistered '' ;; *) result ours-tools rules-unregistered "$said" ;; esac
+    [ ! -e $keep/rules.nft ] || result ours-tools rules-unregistered-kept 'what nft refused is kept'
+    source_stop || result ours-tools rules-end 'no clean end on SIGTERM'
+}
+
+# Why a connection was not helped: rules that came too late, none at all, a flowtable that took it.
+tools_doctor() {
+    local listener client
+    source_start ours || { result ours-tools doctor-start "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
+    server_stop; server_evict server
+    ip netns exec server /usr/bin/python3 "$TOOLS/echo.py" & listener=$!
+    wait_for 10 _listening server
+    nft flush ruleset
+    nft add table inet plain; nft add chain inet plain f '{ type filter hook forward priority 0; ct state new accept; }'   # conntrack is on
+    _talks 40001 "no rule attaches ftp" unattached
+    "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN rules nft | nft -f -
+    _doctor 40001 'it began before they were loaded' late
+    _talks 40002 'has the helper ftp' attached
+    _doctor 40009 'is tracked here' absent
+    nft flush ruleset
+    modprobe -a nf_flow_table nf_flow_table_inet nft_flow_offload
+    nft -f - <<'RULES' || result ours-tools doctor-flowtable 'nft refused the flowtable'
+table inet fast {
+    flowtable f { hook ingress priority 0; devices = { c0, s0 }; }
+    chain forward { type filter hook forward priority 0; ct state established flow add @f; }
+}
+RULES
+    _talks 40003 'is offloaded by a flowtable' offloaded
+    "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN doctor >/run/doctor.log && client='exit status 0'
+    grep -q '^FAIL  offload .*inet fast' /run/doctor.log && client='' || client=${client:-$(grep offload /run/doctor.log || echo 'no line about it')}
+    result ours-tools doctor-offload "$client"
+    kill $(jobs -p | grep -v "^$SOURCE_PID$") 2>/dev/null; wait $listener 2>/dev/null
+    source_stop || result ours-tools doctor-end 'no clean end on SIGTERM'
+}
+# PORT WORDS NAME: opens a connection from that port and keeps it; then as _doctor.
+_talks() {
+    ip netns exec client /usr/bin/python3 "$TOOLS/echo.py" "$1" 10.0.2.2 &
+    wait_for 10 _echoed "$1"
+    _doctor "$@"
+}
+_echoed() { conntrack -L -p tcp --orig-port-src "$1" 2>/dev/null | grep -q ESTABLISHED && sleep 1; }
+_doctor() {
+    local said
+    said=$("$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN doctor --flow "10.0.1.2:$1-10.0.2.2:21" | grep ' flow ')
+    case $said in *"$2"*) result ours-tools "doctor-flow-$3" '' ;; *) result ours-tools "doctor-flow-$3" "$said" ;; esac
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then

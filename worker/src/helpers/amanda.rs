@@ -14,7 +14,7 @@ use cthelper_proto::Malformed;
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Dir, Family, L4s};
 
-use crate::helper::{Cx, Helper, tcp};
+use crate::helper::{About, Cx, Helper, tcp};
 use crate::scan::{Text, number};
 
 /// As conntrackd registers it, but for the number of expectations.
@@ -42,6 +42,10 @@ pub fn helper() -> Amanda {
 impl Helper for Amanda {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: true, attacks: &["CONNECT inside a line, in a request, or twice", "stream named twice", "port over 65535"] }
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, packet: &[u8]) -> Result<(), Malformed> {

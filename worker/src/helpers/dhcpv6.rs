@@ -12,7 +12,7 @@ use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::reader::Reader;
 use cthelper_proto::types::{Dir, Family, L4s};
 
-use crate::helper::{Cx, Helper, answers};
+use crate::helper::{About, Cx, Helper, answers};
 
 /// Where clients listen (RFC 8415 §7.2).
 const CLIENT: u16 = 546;
@@ -51,6 +51,10 @@ enum Asks {
 impl Helper for Dhcpv6 {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: false, attacks: &["unknown type", "option longer than the message", "relays without an end"] }
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, message: &[u8]) -> Result<(), Malformed> {

@@ -14,7 +14,7 @@ use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::reader::Reader;
 use cthelper_proto::types::{Dir, Family, L4s};
 
-use crate::helper::{Cx, Helper, answers};
+use crate::helper::{About, Cx, Helper, answers};
 
 const PORT: u16 = 5353;
 /// Bits of the second word of a DNS header (RFC 1035 §4.1.1).
@@ -46,6 +46,10 @@ pub fn helper() -> Mdns {
 impl Helper for Mdns {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: false, attacks: &["counts that lie", "name without an end", "compression that loops"] }
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, message: &[u8]) -> Result<(), Malformed> {

@@ -13,7 +13,7 @@ use cthelper_proto::types::{Dir, Family, L4, L4s};
 use cthelper_proto::Malformed;
 use cthelper_proto::reader::Reader;
 
-use crate::helper::{Cx, Framing, Helper, tcp};
+use crate::helper::{About, Cx, Framing, Helper, tcp};
 
 /// As conntrackd registers it.
 pub static MANIFEST: Manifest = Manifest {
@@ -43,6 +43,10 @@ pub fn helper() -> Sane {
 impl Helper for Sane {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: true, attacks: &["answer without a request", "port over 65535"] }
     }
 
     fn framing(&self, _: L4) -> Framing {

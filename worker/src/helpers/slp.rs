@@ -13,7 +13,7 @@ use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::reader::Reader;
 use cthelper_proto::types::{Dir, Family, L4s};
 
-use crate::helper::{Cx, Helper, answers};
+use crate::helper::{About, Cx, Helper, answers};
 
 const PORT: u16 = 427;
 /// Requests for services, attributes and types of services (RFC 2608 §8); the numbers of RFC 2165 §4 are the same.
@@ -43,6 +43,10 @@ pub fn helper() -> Slp {
 impl Helper for Slp {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: false, attacks: &["unknown version or function", "length that is not the datagram's"] }
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, message: &[u8]) -> Result<(), Malformed> {

@@ -13,7 +13,7 @@ use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::reader::Reader;
 use cthelper_proto::types::{Dir, Family, L4s};
 
-use crate::helper::{Cx, Helper, udp};
+use crate::helper::{About, Cx, Helper, udp};
 use crate::scan::Text;
 
 /// Opcodes of RFC 1350 §5: read and write request, data, acknowledgement, error; and of RFC 2347: option acknowledgement.
@@ -43,6 +43,10 @@ pub fn helper() -> Tftp {
 impl Helper for Tftp {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: false, attacks: &["request without an end", "unknown mode", "option without a value"] }
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, message: &[u8]) -> Result<(), Malformed> {

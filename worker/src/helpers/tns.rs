@@ -18,7 +18,7 @@ use cthelper_proto::types::{Dir, Family, L4, L4s};
 use cthelper_proto::Malformed;
 use cthelper_proto::reader::Reader;
 
-use crate::helper::{Cx, Framing, Helper, Mark, tcp};
+use crate::helper::{About, Cx, Framing, Helper, Mark, tcp};
 use crate::scan::{Text, ipv4, ipv6, number};
 
 /// As conntrackd registers it.
@@ -51,6 +51,10 @@ pub fn helper() -> Tns {
 impl Helper for Tns {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: true, attacks: &["lengths that contradict the packet", "numbers out of range", "address in a session's data"] }
     }
 
     fn framing(&self, _: L4) -> Framing {

@@ -19,9 +19,20 @@ pub fn ask(runtime_dir: &Path, request: &Request) -> Result<Reply, Failure> {
     let socket = runtime_dir.join("control.sock");
     let stream = UnixStream::connect(&socket).map_err(|error| unreachable_daemon(&socket, &error))?;
     let line = exchange(&stream, request).map_err(|error| unanswered(&error))?;
-    serde_json::from_str(&line).map_err(|error| {
-        Failure::new(Exit::Software, format!("cthelperd's answer cannot be read ({error}): is it of another version?"))
-    })
+    serde_json::from_str(&line).map_err(|error| unreadable(&line, &error))
+}
+
+/// An answer of another version; from 0.1.0 on a status says which.
+fn unreadable(line: &str, error: &serde_json::Error) -> Failure {
+    let answer = serde_json::from_str::<serde_json::Value>(line).unwrap_or_default();
+    let ours = env!("CARGO_PKG_VERSION");
+    let words = match answer.get("version").and_then(serde_json::Value::as_str) {
+        Some(theirs) => {
+            format!("cthelperd is of version {theirs}, this is {ours}, and its answer cannot be read ({error}): restart it")
+        }
+        None => format!("cthelperd's answer cannot be read ({error}): is it of another version than {ours}?"),
+    };
+    Failure::new(Exit::Software, words)
 }
 
 /// How the helpers are.
@@ -179,6 +190,17 @@ mod tests {
             assert_eq!(status(&folder.0).unwrap_err().exit, exit, "{answer:?}");
             served.join().unwrap();
         }
+    }
+
+    #[test]
+    fn a_daemon_of_another_version_is_named() {
+        let folder = Folder::new("version");
+        let served = daemon(&folder, "{\"is\":\"status\",\"helpers\":7,\"version\":\"9.9\\u001b[2J\"}\n");
+        let failure = status(&folder.0).unwrap_err();
+        served.join().unwrap();
+        assert_eq!(failure.exit, Exit::Software);
+        let words = failure.to_string();
+        assert!(words.starts_with("cthelperd is of version 9.9\\u{1b}[2J, this is "), "{words}");
     }
 
     #[test]

@@ -4,9 +4,11 @@
 //! the modules that are asked for.
 
 mod checks;
+mod flow;
 mod gather;
 mod kernel;
 mod ruleset;
+mod traffic;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -15,7 +17,7 @@ use std::path::Path;
 
 use cthelper_proto::ctl::Status;
 use cthelper_proto::netlink::cthelper::Helper;
-use cthelper_supervisor::cli::ctl::doctor::Options;
+use cthelper_supervisor::cli::ctl::doctor::{FlowEnds, Options};
 use cthelper_supervisor::keeper::ledger::Life;
 use nix::errno::Errno;
 use serde::Serialize;
@@ -53,6 +55,16 @@ pub struct Facts {
     estate: Life,
     /// Helpers that a loaded rule attaches.
     attached: BTreeSet<String>,
+    /// Tables whose rules hand connections to a flowtable.
+    offloading: BTreeSet<String>,
+    /// Connections that have a helper and those that are offloaded, as far as they matter here.
+    tracked: Result<flow::Tracked, Errno>,
+    /// The connection that is asked about.
+    flow: Option<FlowEnds>,
+    /// How many connections are tracked, and how many may be.
+    conntracks: Option<(usize, usize)>,
+    /// `net.netfilter.nf_conntrack_helper`: the kernel attaches its own helpers by port. `None` = it cannot any more.
+    automatic: Option<bool>,
     /// Why the rules are not all known, in words; `None` = they are.
     rules_unknown: Option<String>,
     /// What the daemon says of itself.
@@ -115,7 +127,7 @@ impl Finding {
 }
 
 /// Every check, in the order of the report: the kernel first, because the rest depends on it.
-const CHECKS: [fn(&Facts) -> Vec<Finding>; 13] = [
+const CHECKS: [fn(&Facts) -> Vec<Finding>; 18] = [
     kernel::privilege,
     kernel::registry,
     kernel::glue,
@@ -129,11 +141,16 @@ const CHECKS: [fn(&Facts) -> Vec<Finding>; 13] = [
     checks::disabled,
     checks::unserved,
     checks::unattached,
+    traffic::automatic,
+    traffic::offloaded,
+    traffic::refused,
+    traffic::conntracks,
+    flow::explain,
 ];
 
 /// Prints the report; `true` = nothing failed.
 pub fn run(wanted: &Options, runtime_dir: &Path, out: &mut dyn Write) -> Result<bool, Failure> {
-    let facts = gather::facts(wanted.helpers.clone(), runtime_dir);
+    let facts = gather::facts(wanted, runtime_dir);
     let findings: Vec<Finding> = CHECKS.iter().flat_map(|check| check(&facts)).collect();
     if wanted.json {
         writeln!(out, "{}", serde_json::json!({ "findings": findings }))?;

@@ -1,28 +1,47 @@
-//! `expect list|watch`: the kernel's expectations, in the lines of `conntrack -L expect` and `conntrack -E expect`.
+//! `expect`: the kernel's expectations, in the lines of `conntrack -L expect` and `conntrack -E expect`, and taking them back.
+
+mod show;
 
 use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
-use cthelper_proto::netlink::conntrack::Event;
-use cthelper_proto::netlink::expect::{self, Expectation};
-use cthelper_proto::netlink::message::{Body, Message, op, subsystem};
-use cthelper_supervisor::cli::ctl::expect::Show;
+use cthelper_proto::netlink::expect;
+use cthelper_proto::netlink::report::Moment;
+use cthelper_proto::types::Tuple;
+use cthelper_supervisor::cli::ctl::expect::{Expect, Layer3, Show, Which};
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 use nix::errno::Errno;
+use nix::sys::socket::{setsockopt, sockopt};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::exit::{Exit, Failure};
-use crate::text::printable;
+use show::Form;
 
 /// Multicast group of creations (`NFNLGRP_CONNTRACK_EXP_NEW`).
 const GROUP_NEW: u32 = 4;
 /// Multicast group of ends (`NFNLGRP_CONNTRACK_EXP_DESTROY`).
 const GROUP_DESTROY: u32 = 6;
+/// Room for some ten thousand events, bytes: a flood ends sooner than it is printed.
+const BUFFER: usize = 4 << 20;
 
-/// Prints them. `watch` ends only by a signal or with its reader.
-pub fn run(show: Show, out: &mut dyn Write) -> Result<(), Failure> {
+/// Does what is asked. `watch` ends by a signal or with its reader.
+pub fn run(wanted: &Expect, out: &mut dyn Write) -> Result<(), Failure> {
+    let form = match wanted {
+        Expect::List(show) | Expect::Watch(show) => show::form(show)?,
+        _ => Form::Lines,
+    };
     let mut socket = Nfnl::open().map_err(|errno| refused("open a netfilter socket", errno))?;
-    match show {
-        Show::List => list(&mut socket, out),
-        Show::Watch => watch(&mut socket, out),
+    match wanted {
+        Expect::List(show) => list(&mut socket, show, form, out),
+        Expect::Watch(show) => watch(&mut socket, show, form, out),
+        Expect::Delete(which) => delete(&mut socket, which),
+        Expect::Flush => {
+            socket.request(expect::flush, |_| ()).map_err(|refusal| refused("take the expectations back", refusal.errno))?;
+            eprintln!("cthelperctl: expectation table has been emptied.");
+            Ok(())
+        }
     }
 }
 
@@ -31,86 +50,101 @@ fn refused(doing: &str, errno: Errno) -> Failure {
     match errno {
         Errno::EPERM | Errno::EACCES => Failure::new(Exit::Permission, words("; it needs CAP_NET_ADMIN, try sudo")),
         Errno::EINVAL => Failure::new(Exit::Unavailable, words("; is nf_conntrack_netlink there? see cthelperctl doctor")),
+        Errno::ENOENT => Failure::new(Exit::NoInput, format!("cannot {doing}: there is none")),
         _ => Failure::new(Exit::Unavailable, words("")),
     }
 }
 
-/// The expectation in a message, and whether the message removes it.
-fn read(message: &Message<'_>) -> Option<(Expectation, Event)> {
-    let Body::Nf { subsystem: subsystem::EXPECT, op, family, attrs, .. } = message.body else { return None };
-    let event = if op == op::DELETE { Event::Destroy } else { Event::New };
-    Some((Expectation::parse(attrs, family).ok()?, event))
+/// `AF_INET`, `AF_INET6`, or 0 for both.
+fn family(show: &Show) -> u8 {
+    match show.family {
+        None => 0,
+        Some(Layer3::Inet) => 2,
+        Some(Layer3::Inet6) => 10,
+    }
 }
 
-fn list(socket: &mut Nfnl, out: &mut dyn Write) -> Result<(), Failure> {
+/// The time of day, microseconds.
+fn now() -> Moment {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Moment(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+}
+
+fn list(socket: &mut Nfnl, show: &Show, form: Form, out: &mut dyn Write) -> Result<(), Failure> {
     let mut lines = Vec::new();
     socket
-        .request(
-            |out, seq| expect::dump(out, seq, 0),
-            |message| {
-                lines.extend(read(message).map(|(expectation, _)| printable(&expectation.to_string())));
-            },
-        )
+        .request(|out, seq| expect::dump(out, seq, family(show)), |message| lines.extend(form.line(message, 0, now())))
         .map_err(|refusal| refused("list the expectations", refusal.errno))?;
+    let (head, tail) = if lines.is_empty() { ("", "") } else { form.frame() };
+    out.write_all(head.as_bytes())?;
     for line in &lines {
         writeln!(out, "{line}")?;
     }
+    out.write_all(tail.as_bytes())?;
     eprintln!("cthelperctl: {} expectations have been shown.", lines.len());
     Ok(())
 }
 
-fn watch(socket: &mut Nfnl, out: &mut dyn Write) -> Result<(), Failure> {
+/// Set when somebody wants it to end; `recv` returns then, because it has a timeout (signal(7)).
+fn interrupted() -> Result<Arc<AtomicBool>, Failure> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&flag))
+            .map_err(|error| Failure::new(Exit::Software, format!("cannot wait for signals: {error}")))?;
+    }
+    Ok(flag)
+}
+
+fn watch(socket: &mut Nfnl, show: &Show, form: Form, out: &mut dyn Write) -> Result<(), Failure> {
+    let end = interrupted()?;
+    // Without CAP_NET_ADMIN the group below is refused anyway; in a user namespace the buffer stays as it is.
+    let _ = setsockopt(&*socket, sockopt::RcvBufForce, &BUFFER);
     for group in [GROUP_NEW, GROUP_DESTROY] {
         socket.join(group).map_err(|errno| refused("watch the expectations", errno))?;
     }
-    loop {
+    let (mut shown, (head, tail)) = (0_u64, form.frame());
+    while !end.load(Ordering::Relaxed) {
         let mut lines = Vec::new();
-        let received = socket.events(|message| {
-            lines.extend(read(message).map(|(expectation, event)| printable(&expectation.event_line(event))));
-        });
-        match received {
+        match socket.events(|message| lines.extend(form.line(message, family(show), now()))) {
             Ok(_) => {}
             Err(Errno::ENOBUFS) => eprintln!("cthelperctl: events came faster than they were read; some are lost"),
             Err(errno) => return Err(refused("watch the expectations", errno)),
         }
         for line in &lines {
+            if shown == 0 {
+                out.write_all(head.as_bytes())?;
+            }
             writeln!(out, "{line}")?;
+            shown += 1;
         }
         out.flush()?;
     }
+    if shown > 0 {
+        out.write_all(tail.as_bytes())?;
+    }
+    eprintln!("cthelperctl: {shown} expectation events have been shown.");
+    Ok(())
+}
+
+fn delete(socket: &mut Nfnl, which: &Which) -> Result<(), Failure> {
+    let answer = match (&which.helper, which.protocol, which.from, which.to) {
+        (Some(helper), ..) => {
+            if helper.is_empty() || helper.len() > 15 {
+                return Err(Failure::new(Exit::Usage, format!("'{helper}' is no helper's name: 1 to 15 characters")));
+            }
+            socket.request(|out, seq| expect::delete_of_helper(out, seq, helper), |_| ())
+        }
+        (None, Some(proto), Some(from), Some(to)) => {
+            if from.is_ipv4() != to.is_ipv4() {
+                return Err(Failure::new(Exit::Usage, format!("{from} and {to} are not of one family")));
+            }
+            let tuple = Tuple { src: from.ip(), dst: to.ip(), proto, sport: from.port(), dport: to.port() };
+            socket.request(|out, seq| expect::delete(out, seq, &tuple, which.zone, None), |_| ())
+        }
+        _ => return Err(Failure::new(Exit::Usage, "say --helper NAME, or PROTOCOL FROM TO")),
+    };
+    answer.map_err(|refusal| refused("take the expectation back", refusal.errno))
 }
 
 #[cfg(test)]
-mod tests {
-    use cthelper_proto::netlink::message::messages;
-    use cthelper_proto::types::Tuple;
-
-    use super::*;
-
-    #[test]
-    fn events_print_as_conntrack_prints_them() {
-        let tuple = |src: [u8; 4], dst: [u8; 4], sport, dport| Tuple { src: src.into(), dst: dst.into(), proto: 6, sport, dport };
-        let mut expectation =
-            Expectation::new(tuple([10, 0, 1, 2], [10, 0, 2, 2], 0, 3000), tuple([10, 0, 1, 2], [10, 0, 2, 2], 40000, 21));
-        expectation.timeout = Some(300);
-        expectation.helper = Some("ftp".to_owned());
-        let mut bytes = Vec::new();
-        expect::create(&mut bytes, 1, 0, &expectation);
-        let message = messages(&bytes).next().unwrap().unwrap();
-        let (read, event) = read(&message).unwrap();
-        assert_eq!(event, Event::New);
-        let line = "    [NEW] 300 proto=6 src=10.0.1.2 dst=10.0.2.2 sport=0 dport=3000 mask-src=255.255.255.255 \
-                    mask-dst=255.255.255.255 sport=0 dport=65535 master-src=10.0.1.2 master-dst=10.0.2.2 sport=40000 dport=21 \
-                    class=0 helper=ftp";
-        assert_eq!(read.event_line(event), line);
-        bytes[4] = op::DELETE;
-        let message = messages(&bytes).next().unwrap().unwrap();
-        assert_eq!(super::read(&message).unwrap().1, Event::Destroy);
-    }
-
-    #[test]
-    fn missing_privilege_is_told_from_missing_support() {
-        assert_eq!(refused("x", Errno::EPERM).exit, Exit::Permission);
-        assert_eq!(refused("x", Errno::EINVAL).exit, Exit::Unavailable);
-    }
-}
+mod tests;

@@ -30,6 +30,8 @@ mod doctor;
 mod events;
 mod exit;
 mod expect;
+mod helpers;
+mod import;
 mod nfct;
 mod policy;
 mod queues;
@@ -80,11 +82,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
     let runtime_dir: &Path = &cli.runtime_dir;
     let mut out = io::stdout().lock();
     match &cli.command {
-        Command::Status { json } => {
-            let status = control::status(runtime_dir)?;
-            let text = if *json { status::json(&status)? } else { status::table(&status) };
-            out.write_all(text.as_bytes())?;
+        Command::Status(wanted) => {
+            drop(out);
+            status::run(wanted, runtime_dir)?;
         }
+        Command::Helpers(wanted) => out.write_all(helpers::run(wanted)?.as_bytes())?,
         Command::Restart { name } => control::order(runtime_dir, &Request::Restart { helper: name.clone() })?,
         Command::Enable { name } => control::order(runtime_dir, &Request::Enable { helper: name.clone() })?,
         Command::Disable { name } => control::order(runtime_dir, &Request::Disable { helper: name.clone() })?,
@@ -99,10 +101,11 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
             let healthy = doctor::run(wanted, runtime_dir, &mut out)?;
             return Ok(if healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
-        Command::Rules(dialect) => out.write_all(rules::text(dialect)?.as_bytes())?,
-        Command::Expect(show) => expect::run(*show, &mut out)?,
+        Command::Rules(dialect) => rules::run(dialect, runtime_dir, &mut out)?,
         Command::Events(wanted) => events::run(wanted, runtime_dir, &mut out)?,
+        Command::Expect(wanted) => expect::run(wanted, &mut out)?,
         Command::Metrics => out.write_all(broker::metrics(runtime_dir)?.as_bytes())?,
+        Command::Import { file } => import::run(file, &mut out, &mut io::stderr())?,
         Command::Policy { role } => out.write_all(policy::text(role.as_deref())?.as_bytes())?,
         Command::Nfct { words } => {
             drop(out);

@@ -4,133 +4,57 @@
 //! destination is translated needs that before 6.1.167 and 6.12.64. What the forward chain must accept is the operator's own
 //! decision, so it is printed as a comment.
 
-use cthelper_policy::config::Config;
-use cthelper_proto::types::{Family, L4};
-use cthelper_supervisor::cli::ctl::rules::{Dialect, Layer3, Options, Protocol};
+use std::io::Write;
+use std::path::Path;
+
+use cthelper_supervisor::cli::ctl::rules::{Dialect, Kept, Options};
 
 use crate::configuration;
+use crate::control;
 use crate::exit::{Exit, Failure};
 
 mod events;
 mod iptables;
+mod keep;
 mod nft;
+mod plan;
 
-/// One helper's attachment, complete.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attachment {
-    /// As registered in the kernel.
-    name: String,
-    /// Protocol of the control connection.
-    l4: L4,
-    /// Its ports, at least one.
-    ports: Vec<u16>,
-}
+use plan::Plan;
 
-/// All of the rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
-    attachments: Vec<Attachment>,
-    families: Vec<Family>,
-    output: bool,
-}
-
-/// Where known protocols live: name, protocol, ports (IANA; for tns those `VyOS` uses).
-const KNOWN: [(&str, L4, &[u16]); 12] = [
-    ("amanda", L4::Udp, &[10080]),
-    ("dhcpv6", L4::Udp, &[547]),
-    ("ftp", L4::Tcp, &[21]),
-    ("mdns", L4::Udp, &[5353]),
-    ("rpc", L4::Tcp, &[111]),
-    ("rpc", L4::Udp, &[111]),
-    ("sane", L4::Tcp, &[6566]),
-    ("sip", L4::Udp, &[5060]),
-    ("slp", L4::Udp, &[427]),
-    ("ssdp", L4::Udp, &[1900]),
-    ("tftp", L4::Udp, &[69]),
-    ("tns", L4::Tcp, &[1521, 1525, 1536]),
-];
-
-/// The text of the rules.
-pub fn text(dialect: &Dialect) -> Result<String, Failure> {
-    let wanted = match dialect {
-        Dialect::Events(wanted) => return events::text(wanted),
-        Dialect::Nft(wanted) | Dialect::Iptables(wanted) => wanted,
-    };
-    let config = match &wanted.config {
-        Some(file) => Some(configuration::read(file)?),
-        None if wanted.ports.is_empty() => configuration::standard()?,
-        None => None,
-    };
-    let plan = plan(wanted, config.as_ref())?;
-    Ok(match dialect {
-        Dialect::Iptables(_) => iptables::text(&plan),
-        Dialect::Nft(_) | Dialect::Events(_) => nft::text(&plan),
-    })
-}
-
-fn usage(words: String) -> Failure {
-    Failure::new(Exit::Usage, words)
-}
-
-fn plan(wanted: &Options, config: Option<&Config>) -> Result<Plan, Failure> {
-    if wanted.helpers.len() > 1 && !(wanted.ports.is_empty() && wanted.protocol.is_none()) {
-        return Err(usage("--ports and --protocol are for one --helper; print the rules of the others separately".to_owned()));
-    }
-    let mut attachments: Vec<Attachment> = Vec::new();
-    for name in &wanted.helpers {
-        let configured = config.and_then(|config| config.helpers.get(name)?.ports.as_deref());
-        for attachment in attach(name, wanted, configured)? {
-            if !attachments.contains(&attachment) {
-                attachments.push(attachment);
-            }
+/// Prints the rules, or has nft load or unload them.
+pub fn run(dialect: &Dialect, runtime_dir: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    let text = match dialect {
+        Dialect::Kept(Kept::Load { state_dir }) => return keep::load_kept(state_dir),
+        Dialect::Kept(Kept::Unload) => return keep::unload(std::env::var("SERVICE_RESULT").ok().as_deref()),
+        Dialect::Nft(wanted) if wanted.remove => return keep::remove(&wanted.state_dir),
+        Dialect::Nft(wanted) if wanted.apply => {
+            return keep::apply(&nft::text(&planned(&wanted.options, runtime_dir)?), &wanted.state_dir);
         }
-    }
-    let families = match wanted.family {
-        None => Family::ALL.to_vec(),
-        Some(Layer3::Inet) => vec![Family::Inet],
-        Some(Layer3::Inet6) => vec![Family::Inet6],
+        Dialect::Nft(wanted) => nft::text(&planned(&wanted.options, runtime_dir)?),
+        Dialect::Iptables(wanted) => iptables::text(&planned(wanted, runtime_dir)?),
+        Dialect::Events(wanted) => events::text(wanted)?,
     };
-    Ok(Plan { attachments, families, output: wanted.output })
+    out.write_all(text.as_bytes())?;
+    Ok(())
 }
 
-/// The attachments of one helper; a protocol that is spoken over both TCP and UDP has two. Its ports: those of the command line, or
-/// else those of the configuration, or else the protocol's own.
-fn attach(name: &str, wanted: &Options, configured: Option<&[u16]>) -> Result<Vec<Attachment>, Failure> {
-    // Only these bytes can be a registered helper's name, and all of them may stand between an nft file's quotes.
-    if name.is_empty() || name.len() > 15 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
-        return Err(usage(format!("'{name}' is no helper's name: 1 to 15 of [a-zA-Z0-9_.-]")));
-    }
-    let protocol = wanted.protocol.map(|protocol| match protocol {
-        Protocol::Tcp => L4::Tcp,
-        Protocol::Udp => L4::Udp,
-    });
-    let attachment = |l4: L4, own: &[u16]| {
-        let ports = if wanted.ports.is_empty() { configured.unwrap_or(own).to_vec() } else { wanted.ports.clone() };
-        Attachment { name: name.to_owned(), l4, ports }
+/// By the daemon's word, if it answers and no configuration is named; what is left out is said.
+fn planned(wanted: &Options, runtime_dir: &Path) -> Result<Plan, Failure> {
+    let (config, served) = match &wanted.config {
+        Some(file) => (Some(configuration::read(file)?), None),
+        None => match control::status(runtime_dir) {
+            Ok(status) => (None, Some(status)),
+            // Printing rules is no privilege, and the daemon may be started later.
+            Err(failure) if failure.exit == Exit::Software => return Err(failure),
+            Err(_) if wanted.ports.is_empty() || wanted.helpers.is_empty() => (configuration::standard()?, None),
+            Err(_) => (None, None),
+        },
     };
-    let mut found: Vec<Attachment> = Vec::new();
-    for (_, l4, ports) in KNOWN.iter().filter(|(known, l4, _)| *known == name && protocol.is_none_or(|wanted| wanted == *l4)) {
-        found.push(attachment(*l4, ports));
+    let plan = plan::plan(wanted, config.as_ref(), served.as_ref())?;
+    for remark in &plan.remarks {
+        eprintln!("cthelperctl: not attached: {}", crate::text::printable(remark));
     }
-    match protocol {
-        Some(l4) if found.is_empty() => found.push(attachment(l4, &[])),
-        _ => {}
-    }
-    if found.is_empty() || found.iter().any(|attachment| attachment.ports.is_empty()) {
-        return Err(usage(format!("the ports of '{name}' are not known here: say --protocol tcp|udp and --ports PORT")));
-    }
-    Ok(found)
-}
-
-/// The helpers' names, each once, in the order of the plan.
-fn names(plan: &Plan) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for attachment in &plan.attachments {
-        if !names.contains(&attachment.name.as_str()) {
-            names.push(&attachment.name);
-        }
-    }
-    names
+    Ok(plan)
 }
 
 #[cfg(test)]

@@ -1,14 +1,55 @@
 //! `status`: the helpers in a table, and below it what deserves a word.
 
 use std::collections::BTreeMap;
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
+use anstyle::{AnsiColor, Style};
 use cthelper_proto::ctl::{BrokerState, BrokerStatus, HelperStatus, LaneState, Status};
 
+use cthelper_supervisor::cli::ctl::status::Options;
+
+use crate::control;
 use crate::exit::{Exit, Failure};
-use crate::text::{columns, printable};
+use crate::text::{printable, styled};
 
 const HEADING: [&str; 11] =
     ["HELPER", "L4", "FAMILIES", "QUEUE", "STATE", "PACKETS", "EXPECTED", "REFUSED", "RESTARTS", "WORKER", "LANDLOCK"];
+
+/// Where [`LaneState`] stands.
+const STATE: usize = 4;
+/// Where refusals are counted.
+const REFUSED: usize = 7;
+
+/// Prints the status, once or again and again until interrupted. Colours are left out where they are not wanted: no terminal, `NO_COLOR`.
+pub fn run(wanted: &Options, runtime_dir: &Path) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    let Some(seconds) = wanted.watch else {
+        return Ok(out.write_all(text(&control::status(runtime_dir)?, wanted.json)?.as_bytes())?);
+    };
+    let screen = !wanted.json && io::stdout().is_terminal();
+    loop {
+        let text = match control::status(runtime_dir).and_then(|status| text(&status, wanted.json)) {
+            Ok(text) => text,
+            // A restart of the daemon is part of what one watches.
+            Err(failure) if failure.exit == Exit::Unavailable && !wanted.json => format!("{failure}\n"),
+            Err(failure) => return Err(failure),
+        };
+        // To the upper left corner, and what was there is cleared.
+        let head = if screen { "\u{1b}[H\u{1b}[2J" } else { "" };
+        // Not through the filter of colours: this is for terminals only, whatever they think of colours.
+        io::stdout().write_all(head.as_bytes())?;
+        out.write_all(text.as_bytes())?;
+        out.flush()?;
+        thread::sleep(Duration::from_secs(seconds));
+    }
+}
+
+fn text(status: &Status, for_programs: bool) -> Result<String, Failure> {
+    if for_programs { json(status) } else { Ok(table(status)) }
+}
 
 /// For people.
 pub fn table(status: &Status) -> String {
@@ -17,12 +58,33 @@ pub fn table(status: &Status) -> String {
     }
     let mut rows = vec![HEADING.map(str::to_owned).to_vec()];
     rows.extend(status.helpers.iter().map(row));
-    let mut out = columns(&rows);
-    for remark in status.helpers.iter().flat_map(remarks).chain(broker(&status.broker)) {
+    let mut out = styled(&rows, |row, column| match row.checked_sub(1).and_then(|at| status.helpers.get(at)) {
+        None => Style::new().bold(),
+        Some(helper) if column == STATE => colour(helper.state),
+        Some(helper) if column == REFUSED && helper.refused.values().any(|count| *count > 0) => YELLOW,
+        Some(_) => Style::new(),
+    });
+    for remark in status.helpers.iter().flat_map(remarks).chain(broker(&status.broker)).chain(version(&status.version)) {
         out.push_str(&remark);
         out.push('\n');
     }
     out
+}
+
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+
+fn colour(state: LaneState) -> Style {
+    match state {
+        LaneState::Serving => AnsiColor::Green.on_default(),
+        LaneState::Restarting | LaneState::Disabled => YELLOW,
+        LaneState::Tripped => AnsiColor::Red.on_default().bold(),
+    }
+}
+
+/// A daemon that was not restarted after an upgrade.
+fn version(daemon: &str) -> Option<String> {
+    let ours = env!("CARGO_PKG_VERSION");
+    (!daemon.is_empty() && daemon != ours).then(|| format!("cthelperd is of version {}, this is {ours}", printable(daemon)))
 }
 
 /// For programs: one object on one line, its fields in the order of [`Status`].
@@ -106,6 +168,27 @@ mod tests {
 
     use super::*;
 
+    /// As a pipe gets it.
+    fn table(status: &Status) -> String {
+        anstream::adapter::strip_str(&super::table(status)).to_string()
+    }
+
+    #[test]
+    fn states_have_colours() {
+        let status = Status { helpers: vec![ftp()], ..Status::default() };
+        assert!(super::table(&status).contains("\u{1b}[32mserving"), "{:?}", super::table(&status));
+        let tripped = Status { helpers: vec![HelperStatus { state: LaneState::Tripped, ..ftp() }], ..Status::default() };
+        assert!(super::table(&tripped).contains("\u{1b}[1m\u{1b}[31mtripped"), "{:?}", super::table(&tripped));
+    }
+
+    #[test]
+    fn a_daemon_of_another_version_is_named() {
+        let status = Status { helpers: vec![ftp()], version: "9.9.9".to_owned(), ..Status::default() };
+        assert!(table(&status).contains("\ncthelperd is of version 9.9.9, this is "));
+        let same = Status { version: env!("CARGO_PKG_VERSION").to_owned(), ..status };
+        assert!(!table(&same).contains("version"));
+    }
+
     fn ftp() -> HelperStatus {
         let worker = WorkerStatus {
             pid: 412,
@@ -120,6 +203,7 @@ mod tests {
             name: "ftp".to_owned(),
             l4: L4s::Tcp,
             families: Family::ALL.to_vec(),
+            ports: vec![21],
             queue: 6,
             state: LaneState::Serving,
             on_down: "accept".to_owned(),
@@ -163,7 +247,7 @@ ftp: refused: foreign-address 3
 
     #[test]
     fn a_broker_that_ended_and_one_with_slow_subscribers_are_told() {
-        let with = |broker: BrokerStatus| table(&Status { helpers: vec![ftp()], broker });
+        let with = |broker: BrokerStatus| table(&Status { helpers: vec![ftp()], broker, ..Status::default() });
         let gone = BrokerStatus { restarts: 2, ..BrokerStatus::default() };
         assert!(with(gone).contains("\nbroker: none at the moment, 2 have ended"));
         let slow = BrokerStatus { state: BrokerState::Serving, restarts: 2, lost: 7, ..BrokerStatus::default() };
@@ -180,12 +264,14 @@ ftp: refused: foreign-address 3
     fn json_keeps_the_contracts_names() {
         let line = json(&Status { helpers: vec![ftp()], ..Status::default() }).unwrap();
         assert!(
-            line.starts_with(r#"{"helpers":[{"name":"ftp","l4":"tcp","families":["inet","inet6"],"queue":6,"state":"serving","#),
+            line.starts_with(
+                r#"{"helpers":[{"name":"ftp","l4":"tcp","families":["inet","inet6"],"ports":[21],"queue":6,"state":"serving","#
+            ),
             "{line}"
         );
         assert!(
             line.contains("}]}],\"broker\":{\"state\":\"restarting\",")
-                && line.ends_with("}}\n")
+                && line.ends_with(",\"version\":\"\"}\n")
                 && line.contains(r#""refused":{"foreign-address":3,"#),
             "{line}"
         );

@@ -70,6 +70,7 @@ fn no_counter_of_the_status_is_left_out() {
         name: _,
         l4: _,
         families: _,
+        ports: _,
         queue: _,
         on_down: _,
         state: _,

@@ -1,12 +1,87 @@
 //! `cthelperctl expect`.
 
-use clap::Subcommand;
+use std::net::SocketAddr;
 
-/// What to show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
-pub enum Show {
+use clap::{Args, Subcommand, ValueEnum};
+
+/// What to do with expectations.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Expect {
     /// Those there are, as `conntrack -L expect` prints them
-    List,
+    List(Show),
     /// Those that come and go, as `conntrack -E expect` prints them, until interrupted
-    Watch,
+    Watch(Show),
+    /// Take one back, or all of one helper
+    Delete(Which),
+    /// Take all back, whoever made them
+    Flush,
+}
+
+/// How to show them.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Show {
+    /// Only this family; both without it
+    #[arg(short, long)]
+    pub family: Option<Layer3>,
+    /// As conntrack takes them: `xml` or `timestamp`; those of its words that change nothing for expectations are taken, too
+    #[arg(short, long, value_name = "FORMAT", value_delimiter = ',')]
+    pub output: Vec<Format>,
+    /// One JSON object a line, as `cthelperctl events` prints them
+    #[arg(long, conflicts_with = "output")]
+    pub json: bool,
+}
+
+/// `--family`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Layer3 {
+    /// IPv4
+    #[value(alias = "ipv4")]
+    Inet,
+    /// IPv6
+    #[value(alias = "ipv6")]
+    Inet6,
+}
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// One element each
+    Xml,
+    /// Seconds and microseconds since 1970 before each line
+    Timestamp,
+    /// No change
+    Extended,
+    /// No change
+    Id,
+    /// No change
+    Ktimestamp,
+    /// No change
+    Labels,
+    /// No change
+    Save,
+}
+
+/// Which to take back.
+#[derive(Clone, Debug, Args)]
+pub struct Which {
+    /// All of this helper
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["protocol", "from", "to"], required_unless_present = "protocol")]
+    pub helper: Option<String>,
+    /// The expected connection's protocol, by its number or as tcp, udp, sctp, dccp, udplite
+    #[arg(requires = "from", requires = "to", value_parser = protocol)]
+    pub protocol: Option<u8>,
+    /// Where it comes from: `ADDRESS:PORT` or `[ADDRESS]:PORT`, as listed (a port that does not matter is 0)
+    pub from: Option<SocketAddr>,
+    /// Where it goes to
+    pub to: Option<SocketAddr>,
+    /// Its zone
+    #[arg(long, value_name = "ZONE", default_value_t = 0)]
+    pub zone: u16,
+}
+
+/// A protocol with ports by its name, any by its number.
+fn protocol(word: &str) -> Result<u8, String> {
+    let known = [("tcp", 6), ("udp", 17), ("dccp", 33), ("sctp", 132), ("udplite", 136)];
+    let named = known.iter().find(|(name, _)| *name == word).map(|(_, number)| *number);
+    named.or_else(|| word.parse().ok()).ok_or_else(|| "tcp, udp, dccp, sctp, udplite or a number up to 255".to_owned())
 }

@@ -8,7 +8,9 @@ pub mod crashes;
 pub mod doctor;
 pub mod events;
 pub mod expect;
+pub mod helpers;
 pub mod rules;
+pub mod status;
 
 /// The operator's tool.
 #[derive(Debug, Parser)]
@@ -26,11 +28,9 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// How the helpers are
-    Status {
-        /// One JSON object instead of a table
-        #[arg(long)]
-        json: bool,
-    },
+    Status(status::Options),
+    /// What each helper announces, where it is written down, and what it answers to attacks: the built-in ones, and those of the configuration
+    Helpers(helpers::Options),
     /// Replace a helper's worker, and serve the helper again if it crashed too often
     Restart {
         /// The helper's name
@@ -61,13 +61,18 @@ pub enum Command {
     /// Print rules that attach helpers to connections
     #[command(subcommand)]
     Rules(rules::Dialect),
-    /// Show expected connections
+    /// Show expected connections, or take them back
     #[command(subcommand)]
-    Expect(expect::Show),
+    Expect(expect::Expect),
     /// Print the events of an event queue until they end
     Events(events::Options),
     /// The daemon's counters as OpenMetrics text; any user may ask
     Metrics,
+    /// The helpers of a conntrackd.conf as a configuration of cthelperd; what will differ is said on stderr
+    Import {
+        /// The file of conntrackd
+        file: PathBuf,
+    },
     /// Print what a role may do, and why
     Policy {
         /// The role; all of them without it

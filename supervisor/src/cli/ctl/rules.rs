@@ -8,11 +8,44 @@ use clap::{Args, Subcommand, ValueEnum};
 #[derive(Clone, Debug, Subcommand)]
 pub enum Dialect {
     /// A file for `nft -f`: the table `cthelperd`, replaced as a whole each time
-    Nft(Options),
+    Nft(Nft),
     /// Commands of iptables and ip6tables, for a shell
     Iptables(Options),
+    /// The rules that `nft --apply` keeps, for the daemon's unit: loaded when it has started, unloaded when it was stopped
+    #[command(subcommand)]
+    Kept(Kept),
     /// Rules that choose connections for an event queue, by the mark or label that it follows
     Events(Events),
+}
+
+/// `rules nft`.
+#[derive(Clone, Debug, Args)]
+pub struct Nft {
+    /// Which rules.
+    #[command(flatten)]
+    pub options: Options,
+    /// Load the rules, and keep them for the daemon's next starts
+    #[arg(long)]
+    pub apply: bool,
+    /// Remove the table, and keep it no longer
+    #[arg(long, conflicts_with_all = ["apply", "helpers", "ports", "protocol", "family", "output", "config"])]
+    pub remove: bool,
+    /// Folder of what is kept
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/cthelperd")]
+    pub state_dir: PathBuf,
+}
+
+/// What the unit does with what is kept.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Kept {
+    /// Load it; nothing if nothing is kept
+    Load {
+        /// Folder of what is kept
+        #[arg(long, value_name = "DIR", default_value = "/var/lib/cthelperd")]
+        state_dir: PathBuf,
+    },
+    /// Unload it, and keep it; nothing after a crash (`SERVICE_RESULT`), because the next start follows
+    Unload,
 }
 
 /// Which queue, and for which program.
@@ -31,8 +64,8 @@ pub struct Events {
 /// What the rules shall do.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
-    /// Helper to attach; may be repeated
-    #[arg(long = "helper", value_name = "NAME", default_value = "ftp")]
+    /// Helper to attach; may be repeated (without it: those the daemon serves, or else those of the configuration, or else ftp)
+    #[arg(long = "helper", value_name = "NAME")]
     pub helpers: Vec<String>,
     /// Ports of the control connection, instead of those of the configuration or the protocol's own; for one helper
     #[arg(long, value_name = "PORT", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]

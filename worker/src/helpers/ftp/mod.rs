@@ -24,7 +24,7 @@ use cthelper_proto::Malformed;
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Dir, Family, L4s};
 
-use crate::helper::{Cx, Helper, tcp};
+use crate::helper::{About, Cx, Helper, tcp};
 use command::Command;
 use memory::Memory;
 use reply::Reply;
@@ -53,6 +53,10 @@ pub fn helper() -> Ftp {
 impl Helper for Ftp {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: true, attacks: &["announcement inside a line, a text or a form (slipstreaming)", "two announcements in one reply", "numbers out of range", "control bytes", "data after EPSV ALL", "announcements on an encrypted connection"] }
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, line: &[u8]) -> Result<(), Malformed> {

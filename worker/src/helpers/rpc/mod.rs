@@ -19,7 +19,7 @@ use cthelper_proto::Malformed;
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Dir, Family, L4, L4s};
 
-use crate::helper::{Cx, Framing, Helper, Mark, tcp};
+use crate::helper::{About, Cx, Framing, Helper, Mark, tcp};
 use message::{Answer, Asked, Message};
 use pending::Pending;
 
@@ -49,6 +49,10 @@ pub fn helper() -> Rpc {
 impl Helper for Rpc {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: true, attacks: &["answer without a call", "lengths that contradict the message", "port over 65535", "bad universal address"] }
     }
 
     fn framing(&self, l4: L4) -> Framing {

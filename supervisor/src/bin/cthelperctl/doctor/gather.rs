@@ -5,12 +5,16 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use cthelper_proto::ctl::Status;
-use cthelper_proto::netlink::{expect, queue};
+use cthelper_proto::ctl::{HelperStatus, Status};
+use cthelper_proto::netlink::entry::Entry;
+use cthelper_proto::netlink::message::{Body, Message, subsystem};
+use cthelper_proto::netlink::{conntrack, expect, queue};
+use cthelper_supervisor::cli::ctl::doctor::{FlowEnds, Options};
 use cthelper_supervisor::keeper::ledger;
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
 use nix::errno::Errno;
 
+use super::flow::Tracked;
 use super::{Facts, Own, kernel, ruleset};
 use crate::configuration;
 use crate::control;
@@ -26,11 +30,11 @@ const INITIAL_USERNS: &str = "user:[4026531837]";
 const IN_KERNEL: [&str; 9] = ["amanda", "ftp", "irc", "netbios-ns", "pptp", "sane", "sip", "snmp", "tftp"];
 
 /// Everything there is to know.
-pub fn facts(wanted: Vec<String>, runtime_dir: &Path) -> Facts {
+pub fn facts(wanted: &Options, runtime_dir: &Path) -> Facts {
     let release =
         nix::sys::utsname::uname().map_or_else(|_| String::new(), |uname| uname.release().to_string_lossy().into_owned());
     let queues = queues::bound();
-    let (attached, rules_unknown) = rules();
+    let Rules { attached, offloading, unknown } = rules();
     let daemon = control::status(runtime_dir);
     Facts {
         distribution: distribution(),
@@ -46,10 +50,16 @@ pub fn facts(wanted: Vec<String>, runtime_dir: &Path) -> Facts {
         queues,
         estate: ledger::estate(),
         attached,
-        rules_unknown,
+        offloading,
+        rules_unknown: unknown,
+        tracked: tracked(&daemon, wanted.flow),
+        flow: wanted.flow,
+        conntracks: number_in("/proc/sys/net/netfilter/nf_conntrack_count")
+            .zip(number_in("/proc/sys/net/netfilter/nf_conntrack_max")),
+        automatic: number_in("/proc/sys/net/netfilter/nf_conntrack_helper").map(|on| on != 0),
         workers: workers(&daemon),
         daemon,
-        wanted,
+        wanted: wanted.helpers.clone(),
         configured: configured(),
     }
 }
@@ -115,24 +125,63 @@ fn configured() -> Vec<String> {
     config.helpers.into_values().filter(|helper| helper.enabled).map(|helper| helper.name).collect()
 }
 
-/// The helpers that rules attach, and why there may be more.
-fn rules() -> (BTreeSet<String>, Option<String>) {
-    let mut attached = BTreeSet::new();
+/// What the loaded rules do.
+#[derive(Default)]
+struct Rules {
+    /// Helpers they attach.
+    attached: BTreeSet<String>,
+    /// Tables that hand connections to a flowtable.
+    offloading: BTreeSet<String>,
+    /// Why there may be more.
+    unknown: Option<String>,
+}
+
+fn rules() -> Rules {
+    let mut rules = Rules::default();
     let mut unknown = Vec::new();
-    let nft = output("nft", &["-j", "list", "ruleset"])
-        .and_then(|json| ruleset::attached_by_nft(&json).ok_or_else(|| "nft speaks no JSON".to_owned()));
+    let nft = output("nft", &["-j", "list", "ruleset"]).and_then(|json| {
+        rules.offloading = ruleset::offloading(&json);
+        ruleset::attached_by_nft(&json).ok_or_else(|| "nft speaks no JSON".to_owned())
+    });
     let tables =
         ["iptables-save", "ip6tables-save"].map(|program| output(program, &[]).map(|text| ruleset::attached_by_iptables(&text)));
     let none_installed = missing("nft") && missing("iptables-save");
     for (program, found) in ["nft", "iptables-save", "ip6tables-save"].into_iter().zip([nft].into_iter().chain(tables)) {
         match found {
-            Ok(names) => attached.extend(names),
+            Ok(names) => rules.attached.extend(names),
             // Rules of a tool that is not installed are unlikely, as long as another one is.
             Err(_) if missing(program) && !none_installed => {}
             Err(why) => unknown.push(why),
         }
     }
-    (attached, (!unknown.is_empty()).then(|| unknown.join("; ")))
+    rules.unknown = (!unknown.is_empty()).then(|| unknown.join("; "));
+    rules
+}
+
+/// Looks at every connection once.
+fn tracked(daemon: &Result<Status, Failure>, asked: Option<FlowEnds>) -> Result<Tracked, Errno> {
+    let served = daemon.iter().flat_map(|status| &status.helpers);
+    let over = |helper: &HelperStatus| {
+        let ports = helper.ports.clone();
+        helper.l4.iter().flat_map(move |l4| ports.clone().into_iter().map(move |port| (l4.number(), port))).collect::<Vec<_>>()
+    };
+    let ports: Vec<(u8, u16)> = served.flat_map(over).collect();
+    let mut tracked = Tracked::default();
+    let mut socket = Nfnl::open()?;
+    let look = |message: &Message<'_>| {
+        if let Body::Nf { subsystem: subsystem::CONNTRACK, attrs, .. } = message.body
+            && let Ok(entry) = Entry::parse(attrs)
+        {
+            tracked.count(&entry, &ports, asked);
+        }
+    };
+    socket.request(|out, seq| conntrack::dump(out, seq, 0), look).map_err(|refusal| refusal.errno)?;
+    for flow in &mut tracked.asked {
+        let count = &mut flow.expectations;
+        // A connection that has just ended has none.
+        let _ = socket.request(|out, seq| expect::dump_of_master(out, seq, &flow.orig, 0), |_| *count += 1);
+    }
+    Ok(tracked)
 }
 
 /// Whether no folder of `PATH` has this program.

@@ -14,6 +14,18 @@ pub fn attached_by_nft(json: &str) -> Option<BTreeSet<String>> {
     Some(objects.filter(|object| set(object)).filter_map(|object| object.get("type")?.as_str().map(str::to_owned)).collect())
 }
 
+/// From the same: the tables that have a rule with `flow add`, as `FAMILY NAME`.
+pub fn offloading(json: &str) -> BTreeSet<String> {
+    let document: Value = serde_json::from_str(json).unwrap_or_default();
+    let entries = document.get("nftables").and_then(Value::as_array).into_iter().flatten();
+    let rules = entries.filter_map(|entry| entry.get("rule"));
+    let adds = |rule: &&Value| {
+        rule.get("expr").and_then(Value::as_array).into_iter().flatten().any(|statement| statement.get("flow").is_some())
+    };
+    let name = |rule: &Value| Some(format!("{} {}", rule.get("family")?.as_str()?, rule.get("table")?.as_str()?));
+    rules.filter(adds).filter_map(name).collect()
+}
+
 fn same_table(rule: &Value, object: &Value) -> bool {
     ["family", "table"].iter().all(|key| rule.get(key) == object.get(key))
 }
@@ -57,6 +69,14 @@ mod tests {
     fn a_map_may_attach_every_object_of_its_table() {
         let map = NFT.replace(r#"{"ct helper": "helper-ftp-tcp-inet"}"#, r#"{"ct helper": {"map": {"key": 1, "data": "@m"}}}"#);
         assert_eq!(attached_by_nft(&map).unwrap(), BTreeSet::from(["ftp".to_owned(), "tftp".to_owned()]));
+    }
+
+    #[test]
+    fn a_table_with_flow_add_is_named() {
+        assert_eq!(offloading(NFT), BTreeSet::new());
+        let adds = NFT.replace(r#"{"ct helper": "idle"}"#, r#"{"flow": {"op": "add", "flowtable": "@f"}}"#);
+        assert_eq!(offloading(&adds), BTreeSet::from(["ip other".to_owned()]));
+        assert_eq!(offloading("Error"), BTreeSet::new());
     }
 
     #[test]

@@ -27,6 +27,7 @@ fn served(name: &str, state: LaneState) -> HelperStatus {
         name: name.to_owned(),
         l4: L4s::Tcp,
         families: vec![Family::Inet],
+        ports: vec![21],
         queue: 6,
         state,
         on_down: "accept".to_owned(),
@@ -61,6 +62,11 @@ fn healthy() -> Facts {
         queues: Ok(queues::parse("6 31277 0 2 65531 0 0 812 1")),
         estate: Life::default(),
         attached: BTreeSet::from(["ftp".to_owned()]),
+        offloading: BTreeSet::new(),
+        tracked: Ok(flow::Tracked::default()),
+        flow: None,
+        conntracks: Some((10, 65536)),
+        automatic: None,
         rules_unknown: None,
         daemon: Ok(Status { helpers: vec![served("ftp", LaneState::Serving)], ..Status::default() }),
         workers: BTreeMap::from([(77, CONFINED.to_owned())]),
@@ -287,4 +293,108 @@ fn the_report_has_a_line_for_what_and_one_for_what_to_do() {
     assert_eq!(report(&findings), expected);
     let json = serde_json::to_string(&findings[1]).unwrap();
     assert_eq!(json, r#"{"level":"fail","check":"queue","what":"bad\nnews","do":"do this"}"#);
+}
+
+#[test]
+fn a_kernel_that_attaches_helpers_itself_is_told_of() {
+    assert_eq!(traffic::automatic(&healthy()), []);
+    assert_eq!(traffic::automatic(&Facts { automatic: Some(false), ..healthy() }), []);
+    assert_eq!(only(traffic::automatic, &Facts { automatic: Some(true), ..healthy() }).level, Level::Warn);
+}
+
+#[test]
+fn what_was_refused_names_the_setting_that_would_allow_it() {
+    let mut helper = served("ftp", LaneState::Serving);
+    helper.refused = BTreeMap::from([("foreign-address".to_owned(), 3), ("privileged-port".to_owned(), 0)]);
+    let facts = Facts { daemon: Ok(Status { helpers: vec![helper], ..Status::default() }), ..healthy() };
+    let finding = only(traffic::refused, &facts);
+    assert_eq!((finding.level, finding.what.as_str()), (Level::Warn, "ftp: 3 announcements refused by the rule foreign-address"));
+    assert!(finding.remedy.unwrap().contains("loose = true in [helper.ftp]"));
+}
+
+#[test]
+fn a_full_table_of_connections_fails() {
+    for (count, level) in [(10, Level::Ok), (58_983, Level::Warn), (65_536, Level::Fail)] {
+        let facts = Facts { conntracks: Some((count, 65_536)), ..healthy() };
+        assert_eq!(only(traffic::conntracks, &facts).level, level, "{count}");
+    }
+}
+
+#[test]
+fn an_offloaded_connection_on_a_helpers_port_fails() {
+    let facts = |tracked| Facts { tracked: Ok(tracked), offloading: BTreeSet::from(["inet fw".to_owned()]), ..healthy() };
+    let tracked = flow::Tracked { offloaded: 9, ..flow::Tracked::default() };
+    assert_eq!(only(traffic::offloaded, &facts(tracked.clone())).level, Level::Ok);
+    let finding = only(traffic::offloaded, &facts(flow::Tracked { missed_offloaded: 2, ..tracked.clone() }));
+    assert_eq!((finding.level, finding.what.contains("inet fw") && finding.what.contains('2')), (Level::Fail, true));
+    assert_eq!(only(traffic::offloaded, &facts(flow::Tracked { helped_offloaded: 1, ..tracked })).level, Level::Fail);
+}
+
+fn ends() -> FlowEnds {
+    "10.0.1.2:40000-10.0.2.2:21".parse().unwrap()
+}
+
+fn asked(helper: Option<&str>) -> flow::Asked {
+    let orig = cthelper_proto::types::Tuple {
+        src: ends().from.ip(),
+        dst: ends().to.ip(),
+        proto: 6,
+        sport: ends().from.port(),
+        dport: ends().to.port(),
+    };
+    flow::Asked { orig, helper: helper.map(str::to_owned), offloaded: false, expected: false, expectations: 1 }
+}
+
+fn about(asked: Vec<flow::Asked>) -> Facts {
+    Facts { flow: Some(ends()), tracked: Ok(flow::Tracked { asked, ..flow::Tracked::default() }), ..healthy() }
+}
+
+#[test]
+fn a_connection_is_explained() {
+    let says = |facts: &Facts, level, words: &str| {
+        let finding = only(flow::explain, facts);
+        assert!(finding.level == level && finding.what.contains(words), "{words}: {finding:?}");
+    };
+    assert_eq!(flow::explain(&healthy()), []);
+    says(&about(vec![]), Level::Fail, "no connection 10.0.1.2:40000 - 10.0.2.2:21 is tracked here");
+    says(&about(vec![asked(Some("ftp"))]), Level::Ok, "has the helper ftp, and 1 expectations open");
+    says(&about(vec![asked(None)]), Level::Fail, "though rules attach ftp: it began before");
+    says(&Facts { attached: BTreeSet::new(), ..about(vec![asked(None)]) }, Level::Fail, "no rule attaches ftp");
+    let mut odd = asked(None);
+    odd.orig.dport = 2121;
+    says(&about(vec![odd]), Level::Fail, "none that is served has port 2121");
+    says(&about(vec![flow::Asked { offloaded: true, ..asked(Some("ftp")) }]), Level::Fail, "is offloaded by a flowtable");
+    says(&about(vec![flow::Asked { expected: true, ..asked(None) }]), Level::Ok, "was expected by another connection");
+    let disabled = Helper { status: DISABLED, ..helper("ftp", 2, 6) };
+    says(&Facts { registry: Ok(vec![disabled]), ..about(vec![asked(Some("ftp"))]) }, Level::Fail, "which is disabled");
+    says(&Facts { registry: Ok(vec![]), ..about(vec![asked(Some("irc"))]) }, Level::Warn, "it is the kernel's own");
+}
+
+#[test]
+fn a_connection_is_found_from_either_end_and_through_translation() {
+    use cthelper_proto::netlink::entry::Entry;
+    let orig = asked(None).orig;
+    let translated = cthelper_proto::types::Tuple { dst: "192.0.2.1".parse().unwrap(), ..orig.inverse() };
+    for (ends, found) in [
+        ("10.0.1.2:40000-10.0.2.2:21", 1),
+        ("10.0.2.2:21-10.0.1.2:40000", 1),
+        ("192.0.2.1:40000-10.0.2.2:21", 1),
+        ("10.0.1.2:40001-10.0.2.2:21", 0),
+    ] {
+        let mut tracked = flow::Tracked::default();
+        tracked.count(&Entry { reply: Some(translated), ..Entry::new(orig) }, &[(6, 21)], Some(ends.parse().unwrap()));
+        assert_eq!((tracked.asked.len(), tracked.missed_offloaded), (found, 0), "{ends}");
+    }
+    let mut tracked = flow::Tracked::default();
+    let offloaded = Entry { status: Some(cthelper_proto::netlink::conntrack::status::OFFLOAD), ..Entry::new(orig) };
+    tracked.count(&offloaded, &[(6, 21)], None);
+    assert_eq!((tracked.offloaded, tracked.missed_offloaded, tracked.helped_offloaded), (1, 1, 0));
+}
+
+#[test]
+fn two_ends_are_one_family_and_two_ports() {
+    for text in ["10.0.1.2:1", "10.0.1.2-10.0.2.2", "[::1]:1-10.0.0.1:2", "a:1-b:2", ""] {
+        assert!(text.parse::<FlowEnds>().is_err(), "{text}");
+    }
+    assert!("[fd00::1]:1-[fd00::2]:2".parse::<FlowEnds>().is_ok());
 }

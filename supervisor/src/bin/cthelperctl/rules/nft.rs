@@ -1,20 +1,25 @@
 //! Rules for `nft -f`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use cthelper_proto::types::Family;
 
-use super::{Attachment, Plan, names};
+use super::plan::{Attachment, Plan, names};
 
 /// After conntrack (-200), before destination NAT (-100).
 const PRIORITY: i32 = -150;
 
+/// Removes the table, also where there is none.
+pub const REMOVAL: &str = "table inet cthelperd\ndelete table inet cthelperd\n";
+
 /// The whole file. Loading it again replaces the table in one transaction.
 pub fn text(plan: &Plan) -> String {
     let mut out = heading(plan);
-    out.push_str("table inet cthelperd\ndelete table inet cthelperd\n\ntable inet cthelperd {\n");
+    out.push_str(REMOVAL);
+    out.push_str("\ntable inet cthelperd {\n");
     for attachment in &plan.attachments {
-        for &family in &plan.families {
+        for &family in &attachment.families {
             out.push_str(&object(attachment, family));
         }
     }
@@ -33,7 +38,7 @@ fn heading(plan: &Plan) -> String {
          # A forward (or input, or output) chain that drops by default must let in what the helpers expect:\n\
          #     ct state established accept\n",
     );
-    for name in names(plan) {
+    for name in Family::ALL.into_iter().flat_map(|family| names(plan, family)).collect::<BTreeSet<_>>() {
         let _ = writeln!(out, "#     ct state related ct helper \"{name}\" accept");
     }
     out.push('\n');
@@ -61,7 +66,7 @@ fn object(attachment: &Attachment, family: Family) -> String {
 fn chain(plan: &Plan, hook: &str) -> String {
     let mut out = format!("\tchain {hook} {{\n\t\ttype filter hook {hook} priority {PRIORITY}; policy accept;\n");
     for attachment in &plan.attachments {
-        for &family in &plan.families {
+        for &family in &attachment.families {
             let version = match family {
                 Family::Inet => "ipv4",
                 Family::Inet6 => "ipv6",

@@ -1,4 +1,17 @@
+use std::path::Path;
+
+use cthelper_policy::config::Config;
+use cthelper_proto::ctl::{HelperStatus, LaneState, Status};
+use cthelper_proto::types::{Family, L4, L4s};
+use cthelper_supervisor::cli::ctl::rules::{Layer3, Protocol};
+
+use super::plan::Attachment;
 use super::*;
+
+/// What is known without a daemon.
+fn plan(wanted: &Options, config: Option<&Config>) -> Result<Plan, Failure> {
+    plan::plan(wanted, config, None)
+}
 
 fn wanted(helpers: &[&str]) -> Options {
     let helpers = helpers.iter().map(|&name| name.to_owned()).collect();
@@ -82,7 +95,10 @@ fn iptables_rules_for_two_helpers_with_output() {
 fn a_protocol_narrows_a_helper_that_has_two() {
     let wanted = Options { protocol: Some(Protocol::Udp), ..wanted(&["rpc"]) };
     let plan = plan(&wanted, None).unwrap();
-    assert_eq!(plan.attachments, [Attachment { name: "rpc".to_owned(), l4: L4::Udp, ports: vec![111] }]);
+    assert_eq!(
+        plan.attachments,
+        [Attachment { name: "rpc".to_owned(), l4: L4::Udp, ports: vec![111], families: Family::ALL.to_vec() }]
+    );
 }
 
 #[test]
@@ -94,7 +110,10 @@ fn an_unknown_helper_needs_its_protocol_and_ports() {
         assert_eq!(plan(&incomplete, None).unwrap_err().exit, Exit::Usage);
     }
     let complete = Options { protocol: Some(Protocol::Udp), ports: vec![9], ..mine };
-    assert_eq!(plan(&complete, None).unwrap().attachments, [Attachment { name: "mine".to_owned(), l4: L4::Udp, ports: vec![9] }]);
+    assert_eq!(
+        plan(&complete, None).unwrap().attachments,
+        [Attachment { name: "mine".to_owned(), l4: L4::Udp, ports: vec![9], families: Family::ALL.to_vec() }]
+    );
 }
 
 #[test]
@@ -123,8 +142,90 @@ fn ports_are_those_of_the_command_line_or_of_the_configuration_or_the_protocols_
 }
 
 #[test]
+fn a_helper_is_attached_in_its_own_families_only() {
+    let config = Config::parse(
+        "[helper.ftp]\nfamilies = [\"inet\"]\n[helper.nbns]\nports = [137]\n[helper.nbns.ask]\nto = [\"broadcast\"]\n[helper.dhcpv6]",
+        "c.toml",
+    )
+    .unwrap();
+    let plan = plan(&wanted(&["ftp", "nbns", "dhcpv6", "mdns"]), Some(&config)).unwrap();
+    let found: Vec<_> = plan.attachments.iter().map(|one| (one.name.as_str(), one.l4, one.families.as_slice())).collect();
+    let (four, six) = (&[Family::Inet][..], &[Family::Inet6][..]);
+    let wanted = [("ftp", L4::Tcp, four), ("nbns", L4::Udp, four), ("dhcpv6", L4::Udp, six), ("mdns", L4::Udp, &Family::ALL)];
+    assert_eq!(found, wanted);
+    let (nft, iptables) = (nft::text(&plan), iptables::text(&plan));
+    for (line, said) in
+        [("helper-dhcpv6-udp-inet\"", false), ("helper-dhcpv6-udp-inet6\"", true), ("helper-nbns-udp-inet6", false)]
+    {
+        assert_eq!(nft.contains(line), said, "{line}");
+    }
+    assert_eq!(iptables.matches("--dport 547 ").count(), 1, "{iptables}");
+}
+
+#[test]
 fn a_configuration_that_cannot_be_read_is_said_so() {
     let missing = Options { config: Some("/nowhere/c.toml".into()), ..wanted(&["ftp"]) };
-    let failure = text(&Dialect::Nft(missing)).unwrap_err();
+    let failure = run(&Dialect::Iptables(missing), Path::new("/nowhere"), &mut Vec::new()).unwrap_err();
     assert_eq!((failure.exit, failure.words.starts_with("/nowhere/c.toml: ")), (Exit::Config, true), "{failure:?}");
+}
+
+/// A daemon that serves `rpc` over both protocols for IPv4, and `asks`, which has no ports.
+fn serving() -> Status {
+    let helper = |name: &str, l4, ports: &[u16]| HelperStatus {
+        name: name.to_owned(),
+        l4,
+        families: vec![Family::Inet],
+        ports: ports.to_vec(),
+        queue: 6,
+        state: LaneState::Serving,
+        on_down: "pass".to_owned(),
+        packets: 0,
+        verdicts: 0,
+        expectations: 0,
+        refused: std::collections::BTreeMap::new(),
+        malformed: std::collections::BTreeMap::new(),
+        trouble: std::collections::BTreeMap::new(),
+        restarts: 0,
+        workers: Vec::new(),
+    };
+    Status { helpers: vec![helper("rpc", L4s::Both, &[111, 1111]), helper("asks", L4s::Udp, &[])], ..Status::default() }
+}
+
+#[test]
+fn what_the_daemon_serves_is_attached_as_it_is_registered() {
+    let plan = plan::plan(&wanted(&[]), None, Some(&serving())).unwrap();
+    let over = |l4| Attachment { name: "rpc".to_owned(), l4, families: vec![Family::Inet], ports: vec![111, 1111] };
+    assert_eq!(plan.attachments, [over(L4::Tcp), over(L4::Udp)]);
+    assert_eq!(plan.remarks.len(), 1, "{:?}", plan.remarks);
+    assert!(plan.remarks[0].contains("'asks'"));
+    let rules = nft::text(&plan);
+    assert!(
+        rules.contains("tcp dport { 111, 1111 }") && rules.contains("udp dport { 111, 1111 }") && !rules.contains("ipv6"),
+        "{rules}"
+    );
+}
+
+#[test]
+fn a_family_that_is_not_registered_is_refused() {
+    let six = Options { family: Some(Layer3::Inet6), ..wanted(&["rpc"]) };
+    let failure = plan::plan(&six, None, Some(&serving())).unwrap_err();
+    assert_eq!((failure.exit, failure.words.as_str()), (Exit::Usage, "rpc is not for the family inet6"));
+}
+
+#[test]
+fn without_a_daemon_the_configuration_says_which_or_else_it_is_ftp() {
+    let config = Config::parse("[helper.tftp]\n[helper.tns]\nenabled = false\n", "c.toml").unwrap();
+    let names = |config: Option<&Config>| {
+        let plan = plan(&wanted(&[]), config).unwrap();
+        plan.attachments.iter().map(|attachment| attachment.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(Some(&config)), ["tftp"]);
+    assert_eq!(names(None), ["ftp"]);
+}
+
+#[test]
+fn nothing_to_attach_is_said_so() {
+    let mut status = serving();
+    status.helpers.remove(0);
+    assert_eq!(plan::plan(&wanted(&[]), None, Some(&status)).unwrap_err().exit, Exit::Unavailable);
 }

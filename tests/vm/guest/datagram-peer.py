@@ -1,0 +1,154 @@
+#!/usr/bin/python3
+"""datagram-peer.py: asks a question by multicast or broadcast, or answers such questions.
+
+ask KIND FAMILY IFACE SECONDS [SPORT]   exit 0 and the answer's sender on stdout; 1 if none came
+answer KIND... IFACE ADDR4 ADDR6        answers, one thread per kind and family, until it is ended
+serve-xml ADDR PORT                     what a UPnP device's LOCATION leads to, over HTTP
+KIND: mdns slp ssdp wsd bjnp nbns (mdns and wsd are only asked: avahi and wsdd2 answer)
+"""
+import http.server, os, select, socket, struct, sys, threading, time
+
+PROBE = (b'<?xml version="1.0"?><soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope" '
+         b'xmlns:wsa="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:wsd="http://schemas.xmlsoap.org/ws/2005/04/discovery" '
+         b'xmlns:wsdp="http://schemas.xmlsoap.org/ws/2006/02/devprof"><soap:Header>'
+         b'<wsa:To>urn:schemas-xmlsoap-org:ws:2005:04:discovery</wsa:To>'
+         b'<wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe</wsa:Action>'
+         b'<wsa:MessageID>urn:uuid:00000000-0000-0000-0000-000000000007</wsa:MessageID></soap:Header>'
+         b'<soap:Body><wsd:Probe><wsd:Types>wsdp:Device</wsd:Types></wsd:Probe></soap:Body></soap:Envelope>')
+
+
+def slp(function, body=b''):
+    return bytes([2, function]) + struct.pack('>I', 16 + len(body))[1:] + b'\x20\0\0\0\0\0\x07\0\x02en' + body
+
+
+def dns_name(text):
+    return b''.join(bytes([len(p)]) + p.encode() for p in text.split('.')) + b'\0'
+
+
+def search(group):
+    return ('M-SEARCH * HTTP/1.1\r\nHOST: %s:1900\r\nMAN: "ssdp:discover"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n' % group).encode()
+
+
+class Kind:
+    def __init__(self, port, group4, group6, question, is_question, answer, is_answer, sport=None):
+        self.port, self.groups = port, {4: group4, 6: group6}
+        self.question, self.is_question, self.answer, self.is_answer = question, is_question, answer, is_answer
+        self.sport = sport      # the answer's source port; None = that of the service
+
+
+LOCATION = 'http://10.0.2.2:49152/root.xml'
+NBNS_QUERY = b'\0\7\1\x10\0\1\0\0\0\0\0\0\x20' + b'CA' * 16 + b'\0\0\x20\0\1'
+KINDS = {
+    'mdns': Kind(5353, '224.0.0.251', 'ff02::fb', lambda g: b'\0\7\0\0\0\1\0\0\0\0\0\0' + dns_name('server.local') + b'\0\xff\0\1',
+                 lambda d: d[2:3] == b'\0' and b'\6server' in d, b'\0\7\x84\0\0\0\0\0\0\0\0\0', lambda d: len(d) > 2 and d[2] & 0x80),
+    'slp': Kind(427, '239.255.255.253', 'ff02::116', lambda g: slp(1, b'\0\0\0\x0fservice:printer\0\0\0\0\0\0'),
+                lambda d: d[:2] == b'\2\1', slp(2, b'\0\0\0\0'), lambda d: d[:2] == b'\2\2'),
+    'ssdp': Kind(1900, '239.255.255.250', 'ff02::c', search, lambda d: d.startswith(b'M-SEARCH'),
+                 ('HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=60\r\nEXT:\r\nLOCATION: %s\r\nSERVER: a/1 UPnP/1.1 b/1\r\n'
+                  'ST: upnp:rootdevice\r\nUSN: uuid:1::upnp:rootdevice\r\n\r\n' % LOCATION).encode(),
+                 lambda d: d.startswith(b'HTTP/1.1 200')),
+    'wsd': Kind(3702, '239.255.255.250', 'ff02::c', lambda g: PROBE, None, None, lambda d: b'ProbeMatches' in d),
+    'bjnp': Kind(8612, '255.255.255.255', 'ff02::1', lambda g: b'BJNP\x02\x01\0\0\0\0\0\0\0\0\0\0', lambda d: d[:6] == b'BJNP\x02\x01',
+                 b'BJNP\x82\x01\0\0\0\0\0\0\0\0\0\0', lambda d: d[:4] == b'BJNP'),
+    'nbns': Kind(137, '10.0.2.255', None, lambda g: NBNS_QUERY, lambda d: d[2:3] == b'\1',
+                 b'\0\7\x85\0\0\0\0\1\0\0\0\0\x20' + b'CA' * 16 + b'\0\0\x20\0\1\0\0\0\0\0\6\0\0\x0a\0\2\2', lambda d: d[2] & 0x80),
+}
+
+
+def ask(name, family, iface, seconds, sport=0):
+    kind, group = KINDS[name], KINDS[name].groups[family]
+    index = socket.if_nametoindex(iface)
+    if family == 4:
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        s.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, struct.pack('=4s4si', b'\0' * 4, b'\0' * 4, index))
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, iface.encode() + b'\0')
+        s.bind(('', sport))
+        to = (group, kind.port)
+    else:
+        s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+        s.bind(('::', sport))
+        to = (group, kind.port, 0, index)
+    end = time.monotonic() + seconds
+    tries = 0
+    while time.monotonic() < end:
+        if tries < 3:
+            s.sendto(kind.question(group), to)
+            tries += 1
+        until = min(end, time.monotonic() + seconds / 3)
+        while select.select([s], [], [], max(0, until - time.monotonic()))[0]:
+            data, who = s.recvfrom(65535)
+            if kind.is_answer(data) and not is_own(who[0]):
+                print(who[0], who[1])
+                return 0
+    return 1
+
+
+def is_own(addr):
+    family = socket.AF_INET6 if ':' in addr else socket.AF_INET
+    s = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        s.bind((addr, 0) if family == socket.AF_INET else (addr.split('%')[0], 0, 0, socket.if_nametoindex(addr.split('%')[1]) if '%' in addr else 0))
+        return True
+    except OSError:
+        return False
+    finally:
+        s.close()
+
+
+def answer(name, family, iface, addr):
+    kind, group = KINDS[name], KINDS[name].groups[family]
+    if group is None:
+        return
+    index = socket.if_nametoindex(iface)
+    if family == 4:
+        s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        s.bind(('', kind.port))
+        if socket.inet_aton(group)[0] in range(224, 240):
+            s.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, struct.pack('=4s4si', socket.inet_aton(group), b'\0' * 4, index))
+    else:
+        s = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        s.bind(('::', kind.port))
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, group) + struct.pack('=I', index))
+    while True:
+        data, who = s.recvfrom(65535)
+        if kind.is_question(data):
+            # The place that LOCATION names is of IPv4.
+            text = kind.answer if family == 4 else b'\r\n'.join(l for l in kind.answer.split(b'\r\n') if not l.startswith(b'LOCATION'))
+            s.sendto(text, who)
+
+
+def serve_xml(addr, port):
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = b'<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"/>'
+            self.send_response(200)
+            self.send_header('Content-Length', str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *words):
+            pass
+    http.server.ThreadingHTTPServer.address_family = socket.AF_INET6 if ':' in addr else socket.AF_INET
+    http.server.ThreadingHTTPServer((addr, port), Handler).serve_forever()
+
+
+def main(argv):
+    if argv[0] == 'ask':
+        return ask(argv[1], int(argv[2]), argv[3], float(argv[4]), int(argv[5]) if len(argv) > 5 else 0)
+    if argv[0] == 'serve-xml':
+        return serve_xml(argv[1], int(argv[2]))
+    *kinds, iface, addr4, addr6 = argv[1:]
+    threads = [threading.Thread(target=answer, args=(k, f, iface, addr4 if f == 4 else addr6), daemon=True) for k in kinds for f in (4, 6)]
+    for t in threads:
+        t.start()
+    while True:
+        time.sleep(60)
+
+
+sys.exit(main(sys.argv[1:]))
