@@ -5,6 +5,7 @@
 
 mod arguments;
 mod datagrams;
+mod guides;
 mod import;
 mod operator;
 mod records;

@@ -25,7 +25,7 @@ use plan::Plan;
 pub fn run(dialect: &Dialect, runtime_dir: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let text = match dialect {
         Dialect::Kept(Kept::Load { state_dir }) => return keep::load_kept(state_dir),
-        Dialect::Kept(Kept::Unload) => return keep::unload(std::env::var("SERVICE_RESULT").ok().as_deref()),
+        Dialect::Kept(Kept::Unload) => return keep::unload(),
         Dialect::Nft(wanted) if wanted.remove => return keep::remove(&wanted.state_dir),
         Dialect::Nft(wanted) if wanted.apply => {
             return keep::apply(&nft::text(&planned(&wanted.options, runtime_dir)?), &wanted.state_dir);

@@ -11,7 +11,7 @@ pub enum Dialect {
     Nft(Nft),
     /// Commands of iptables and ip6tables, for a shell
     Iptables(Options),
-    /// The rules that `nft --apply` keeps, for the daemon's unit: loaded when it has started, unloaded when it was stopped
+    /// The rules that `nft --apply` keeps, for the daemon's units: loaded when it has started, unloaded when it is down for good
     #[command(subcommand)]
     Kept(Kept),
     /// Rules that choose connections for an event queue, by the mark or label that it follows
@@ -44,7 +44,7 @@ pub enum Kept {
         #[arg(long, value_name = "DIR", default_value = "/var/lib/cthelperd")]
         state_dir: PathBuf,
     },
-    /// Unload it, and keep it; nothing after a crash (`SERVICE_RESULT`), because the next start follows
+    /// Unload it, and keep it for the next start
     Unload,
 }
 

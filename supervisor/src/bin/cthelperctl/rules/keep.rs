@@ -1,6 +1,7 @@
 //! `rules nft --apply`: loads the rules and keeps them, so that the unit loads them again after the next start and unloads them on a stop.
 //!
-//! The supervisor starts no program, so none of this is its work: the unit's `ExecStartPost` and `ExecStopPost` call `rules kept`.
+//! The supervisor starts no program, so none of this is its work: `ExecStartPost` of its unit calls `rules kept load`, and cthelperd-disarm,
+//! which systemd stops when no next start follows, `rules kept unload`.
 
 use std::fs;
 use std::io::{self, Write};
@@ -52,9 +53,9 @@ pub fn load_kept(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Unloads the table after a stop. `result` is systemd's `SERVICE_RESULT`: after anything but success the next start follows, and the rules stay.
-pub fn unload(result: Option<&str>) -> Result<(), Failure> {
-    if result.is_none_or(|result| result == "success") { load(REMOVAL) } else { Ok(()) }
+/// Unloads the table, and keeps the rules.
+pub fn unload() -> Result<(), Failure> {
+    load(REMOVAL)
 }
 
 /// Has nft load a file, as one transaction.
@@ -89,12 +90,5 @@ mod tests {
     #[test]
     fn a_folder_without_rules_has_nothing_to_load() {
         assert_eq!(load_kept(Path::new("/nowhere")), Ok(()));
-    }
-
-    #[test]
-    fn after_a_crash_the_rules_stay() {
-        for result in ["signal", "core-dump", "exit-code", "timeout", "watchdog"] {
-            assert_eq!(unload(Some(result)), Ok(()), "{result}");
-        }
     }
 }
