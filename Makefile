@@ -2,6 +2,7 @@
 # make test   every rung: unit, replay, sandbox, sim, and the FTP matrix on two real kernels
 # make check  what a commit must pass: formatting, lints, tests below the VM, documentation
 # make bench  the figures of SPECIFICATION.md, in one virtual machine
+# make bench-events  the kernel's events to 1, 10 and 100 subscribers, on this machine (root)
 # make bench-recovery  how long a helper is silent when its worker dies, on this machine
 # make man    man pages and completions in target/manuals
 # make vm-systemd  the unit under Debian's own systemd and journald in a virtual machine; making its root takes root once
@@ -12,7 +13,7 @@
 CARGO ?= cargo
 KERNELS ?= 6.1 6.12
 
-.PHONY: all build man deps demo test unit vm vm-tests vm-systemd vm-package deb rpm packages reproduce check bench bench-recovery doc fmt clippy deny clean
+.PHONY: all build man deps demo test unit vm vm-tests vm-systemd vm-package deb rpm packages reproduce check bench bench-events bench-recovery doc fmt clippy deny clean
 
 all: build
 
@@ -74,6 +75,9 @@ deny: ## advisories and licences, where cargo-deny is installed; it needs no net
 
 bench: deps build
 	tests/vm/bench
+
+bench-events: build
+	$(CARGO) bench --locked -q -p cthelper-tests --bench events
 
 bench-recovery: build
 	$(CARGO) bench --locked -q -p cthelper-tests --bench recovery

@@ -158,7 +158,7 @@ pub struct InHand {
 }
 
 /// A master connection, as its originator sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Master {
     /// Originator.
     pub src: IpAddr,

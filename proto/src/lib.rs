@@ -12,6 +12,7 @@
 pub mod ctl;
 pub mod events;
 pub mod events_sock;
+pub mod flows;
 pub mod ipc;
 pub mod manifest;
 pub mod netlink;

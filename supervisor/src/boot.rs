@@ -34,6 +34,7 @@ use crate::broker::BrokerRecipe;
 use crate::broker::board::Board;
 use crate::broker::link::Link;
 use crate::broker::office::{Equipment, Office};
+use crate::broker::setting::Names;
 use crate::configuration::Source;
 use crate::control::{self, Governor, Kept, Over};
 use crate::keeper::KeeperRecipe;
@@ -135,9 +136,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     custody.employ(keepers, identity);
     confine_oneself(options, warden.pid())?;
     let (audit, writer) = Audit::open(&options.audit).map_err(system("begin the audit"))?;
-    let (link, board) = (Link::default(), Board::default());
-    let office = Office::new(brokers, brokers_identity, equipment, link, board.clone(), audit.clone());
-    let served = serve(setups, socket, &custody, &audit, office, board, options);
+    let (link, board) = (Link::default(), Board::new(options.config.queues.clone()));
+    let office = Office::new(brokers, brokers_identity, equipment, link.clone(), board.clone(), audit.clone());
+    let served = serve(setups, socket, &custody, &audit, Brokerage { office, board, link }, options);
     custody.close();
     for socket in ["control.sock", "events.sock"] {
         let _ = fs::remove_file(options.runtime_dir.join(socket));
@@ -173,10 +174,10 @@ fn serve(
     socket: std::os::unix::net::UnixListener,
     custody: &Arc<Custody>,
     audit: &Audit,
-    office: Office,
-    board: Board,
+    brokerage: Brokerage,
     options: &Options,
 ) -> Result<(), Failure> {
+    let Brokerage { office, board, link } = brokerage;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(system("start the control side"))?;
     let signals = runtime.block_on(async { control::Signals::listen() }).map_err(system("listen for signals"))?;
     let watched = custody.clone();
@@ -185,7 +186,8 @@ fn serve(
     let mut lanes: Vec<Running> = Vec::new();
     let quarantine = Quarantine::new(options.quarantine_dir.clone());
     for (setup, post) in setups {
-        match Running::start(setup, post, custody.clone(), audit.clone(), quarantine.clone(), over.clone()) {
+        let tools = Tools { custody: custody.clone(), audit: audit.clone(), quarantine: quarantine.clone(), link: link.clone() };
+        match Running::start(setup, post, tools, over.clone()) {
             Ok(lane) => lanes.push(lane),
             Err(failure) => {
                 lanes.into_iter().for_each(Running::stop);
@@ -219,7 +221,8 @@ fn equipment(options: &Options) -> Result<Equipment, Failure> {
         listener.map_err(system(format!("listen on {address} for metrics (under systemd that takes the drop-in metrics.conf)")))
     };
     let metrics = options.config.metrics.listen.map(listen).transpose()?;
-    Ok(Equipment { events: events.into(), metrics: metrics.map(Into::into) })
+    let names = Names::look_up(options.config.queues.values());
+    Ok(Equipment { events: events.into(), metrics: metrics.map(Into::into), names, settings: options.config.events })
 }
 
 /// Where evidence is kept, for whoever asks from another folder.
@@ -230,6 +233,21 @@ fn evidence(options: &Options) -> Evidence {
     }
 }
 
+/// What the control side has of the broker.
+struct Brokerage {
+    office: Office,
+    board: Board,
+    link: Link,
+}
+
+/// What every lane is given.
+struct Tools {
+    custody: Arc<Custody>,
+    audit: Audit,
+    quarantine: Quarantine,
+    link: Link,
+}
+
 /// A lane on its thread.
 struct Running {
     handle: Handle,
@@ -238,18 +256,12 @@ struct Running {
 
 impl Running {
     /// Starts a lane and waits until it serves, or has failed to. What a lane holds never leaves its thread.
-    fn start(
-        setup: Setup,
-        post: Post,
-        custody: Arc<Custody>,
-        audit: Audit,
-        quarantine: Quarantine,
-        over: mpsc::UnboundedSender<Over>,
-    ) -> Result<Self, Failure> {
+    fn start(setup: Setup, post: Post, tools: Tools, over: mpsc::UnboundedSender<Over>) -> Result<Self, Failure> {
+        let custody = tools.custody.clone();
         let helper = setup.config.name.clone();
         let (report, first) = std::sync::mpsc::channel();
         let thread = Builder::new().name(format!("lane-{helper}")).spawn(move || {
-            let lane = || run_lane(setup, post, custody.clone(), audit, quarantine, |handle| drop(report.send(Ok(handle))));
+            let lane = || run_lane(setup, post, tools, |handle| drop(report.send(Ok(handle))));
             let ended = catch_unwind(AssertUnwindSafe(lane)).unwrap_or_else(|_| {
                 let _ = Nfnl::open().map(|mut socket| registry::disarm(&mut socket, &helper));
                 Ended::Fault(Fault::new("a bug: the lane panicked", Errno::ENOTRECOVERABLE))
@@ -299,20 +311,14 @@ fn disarm<'a>(helpers: impl IntoIterator<Item = &'a String>) {
     }
 }
 
-fn run_lane(
-    setup: Setup,
-    post: Post,
-    custody: Arc<Custody>,
-    audit: Audit,
-    quarantine: Quarantine,
-    mut on_start: impl FnMut(Handle),
-) -> Ended {
+fn run_lane(setup: Setup, post: Post, tools: Tools, mut on_start: impl FnMut(Handle)) -> Ended {
+    let Tools { custody, audit, quarantine, link } = tools;
     let kernel = match Netfilter::open(&setup.config, custody, audit.clone()) {
         Ok(kernel) => kernel,
         Err(fault) => return Ended::Fault(fault),
     };
     match Lane::new(kernel, setup, post, audit, quarantine) {
-        Ok((mut lane, handle)) => lane.run(|manifest| {
+        Ok((lane, handle)) => lane.with_link(link).run(|manifest| {
             tracing::info!(helper = %manifest.name, "serving");
             on_start(handle.clone());
         }),

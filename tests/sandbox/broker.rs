@@ -1,9 +1,10 @@
 //! The broker as a process: made by a warden, confined as the kernel sees it, replaced when it ends, and undisturbed by its clients.
 
-use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use cthelper_policy::config::{Config, Daemon};
@@ -15,6 +16,7 @@ use cthelper_supervisor::broker::BrokerRecipe;
 use cthelper_supervisor::broker::board::Board;
 use cthelper_supervisor::broker::link::Link;
 use cthelper_supervisor::broker::office::{Equipment, Office};
+use cthelper_supervisor::broker::setting::Names;
 use cthelper_supervisor::configuration::Source;
 use cthelper_supervisor::control::{Governor, Kept};
 use cthelper_supervisor::spawn::Identity;
@@ -22,6 +24,7 @@ use cthelper_supervisor::warden::{Hiring, Warden};
 use cthelper_tests::binaries::{binary, scratch};
 use cthelper_tests::calls::{Trace, filtered, idle, unused};
 use cthelper_tests::eventually;
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
 
@@ -38,7 +41,8 @@ struct Served {
 
 impl Served {
     /// `warden` is a program that becomes one.
-    fn by(warden: &Path) -> Self {
+    fn by(warden: &Path, config: &str) -> Self {
+        let config = Config::parse(&format!("[helper.ftp]\n{config}"), "test").unwrap();
         let identity = Identity::find(Daemon::USER, Daemon::USER).unwrap();
         let mut hiring = Hiring::start(warden).unwrap();
         let post = hiring.broker(&BrokerRecipe { program: binary("cthelperd"), identity }).unwrap();
@@ -50,9 +54,10 @@ impl Served {
         for nonblocking in [events.set_nonblocking(true), metrics.set_nonblocking(true)] {
             nonblocking.unwrap();
         }
-        let equipment = Equipment { events: events.into(), metrics: Some(metrics.into()) };
+        let equipment =
+            Equipment { events: events.into(), metrics: Some(metrics.into()), names: Names::default(), settings: config.events };
         let (audit, records) = Audit::channel();
-        let board = Board::default();
+        let board = Board::new(config.queues.clone());
         let kept = Kept { audit: audit.clone(), places: Evidence::default(), broker: board.clone() };
         let governor = Governor::new(Vec::new(), Source::default(), Config::default(), kept);
         let office = Office::new(post, identity, equipment, Link::default(), board.clone(), audit);
@@ -68,7 +73,7 @@ impl Served {
     }
 
     fn start() -> Self {
-        Self::by(&binary("cthelperd"))
+        Self::by(&binary("cthelperd"), "")
     }
 
     /// The broker that serves.
@@ -156,9 +161,14 @@ fn clients_that_misbehave_are_told_or_dropped_and_counted_and_disturb_nobody() {
     let silent = served.connect();
     let mut half = served.connect();
     half.write_all(b"{\"metr").unwrap();
-    assert!(served.says(b"GET / HTTP/1.1\r\n\r\n").starts_with("{\"error\":\"expected value"));
+    assert!(
+        served.says(b"GET / HTTP/1.1\r\n\r\n").starts_with("{\"error\":{\"code\":\"bad-request\",\"reason\":\"expected value")
+    );
     assert!(served.says(b"{\"queue\":70000}\n").starts_with("{\"error\":"));
-    assert_eq!(served.says(&vec![b'x'; 1 << 20]), "{\"error\":\"a request has at most 4096 bytes\"}\n");
+    assert_eq!(
+        served.says(&vec![b'x'; 1 << 20]),
+        "{\"error\":{\"code\":\"bad-request\",\"reason\":\"a request has at most 1024 bytes\"}}\n"
+    );
     let gone = served.connect();
     gone.shutdown(Shutdown::Both).unwrap();
     let crowd: Vec<UnixStream> = (0..1000).map(|_| served.connect()).collect();
@@ -168,10 +178,121 @@ fn clients_that_misbehave_are_told_or_dropped_and_counted_and_disturb_nobody() {
     assert!(served.figure("cthelperd_broker_dropped_clients_total{reason=\"too-many\"}") >= turned_away as u64);
     assert_eq!(served.figure("cthelperd_broker_dropped_clients_total{reason=\"garbage\"}"), 3);
     for mut idle in [silent, half] {
-        assert_eq!(rest(&mut idle), "{\"error\":\"no request came in time\"}\n");
+        assert_eq!(rest(&mut idle), "{\"error\":{\"code\":\"bad-request\",\"reason\":\"no request came in time\"}}\n");
     }
     assert!(served.figure("cthelperd_broker_dropped_clients_total{reason=\"silent\"}") >= 2);
     assert_eq!(served.broker().pid, before, "it is the same process");
+    served.end();
+}
+
+/// Connections of the kernel's, in a network of the thread's own; nothing where that cannot be had.
+struct Network(UdpSocket);
+
+impl Network {
+    fn own() -> Option<Self> {
+        let run = |program: &str, args: &[&str]| {
+            let done = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            done.is_ok_and(|status| status.success())
+        };
+        let rules = "add table inet t; add chain inet t c { type filter hook output priority 0; }; add rule inet t c ct state new counter";
+        let is_made = geteuid().is_root()
+            && unshare(CloneFlags::CLONE_NEWNET).is_ok()
+            && run("ip", &["link", "set", "lo", "up"])
+            && run("nft", &[rules]);
+        is_made.then(|| Self(UdpSocket::bind("127.0.0.1:0").unwrap()))
+    }
+
+    /// So many new ones, to the ports from `first` on.
+    fn connects(&self, first: u16, count: u16) {
+        for port in first..first + count {
+            let send = || self.0.send_to(b"x", ("127.0.0.1", port));
+            let _ = send().or_else(|_| send()); // the error of an earlier one
+        }
+    }
+}
+
+impl Served {
+    /// A subscriber that has its answer.
+    fn subscribed(&self, request: &str) -> BufReader<UnixStream> {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut answer = String::new();
+        reader.read_line(&mut answer).unwrap();
+        assert!(answer.starts_with("{\"ok\""), "{answer}");
+        reader
+    }
+}
+
+/// Lines up to the one that is the last.
+fn lines_until(reader: &mut BufReader<UnixStream>, last: impl Fn(&str) -> bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = String::new();
+        assert_ne!(reader.read_line(&mut line).unwrap(), 0, "after {:?}", lines.last());
+        lines.push(line.trim_end().to_owned());
+        if last(&line) {
+            return lines;
+        }
+    }
+}
+
+/// A reader that sleeps loses its own events and is told how many, to the last one; one that reads gets all.
+#[test]
+fn of_the_kernels_events_a_slow_subscriber_reads_or_is_told_to_have_lost_every_one() {
+    let Some(network) = Network::own() else { return println!("skipped: no network of its own with nftables") };
+    let queue = "events = [\"new\"]\nfilter = \"proto udp\"\n";
+    let config = format!("[events.queue.1]\n{queue}[events.queue.2]\nrecords = 64\n{queue}");
+    let served = Served::by(&binary("cthelperd"), &config);
+    let mut fast = served.subscribed("{\"queue\":1}\n");
+    let mut slow = served.subscribed("{\"queue\":2}\n");
+    let is_last = |line: &str| line.contains("dport=13999 ");
+    let all = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| lines_until(&mut fast, is_last));
+        for part in 0..40 {
+            network.connects(10_000 + part * 100, 100);
+            std::thread::sleep(Duration::from_millis(5)); // the kernel's buffer is not what is tried here
+        }
+        reader.join().unwrap()
+    });
+    assert_eq!(all.len(), 4000);
+    let late = lines_until(&mut slow, is_last);
+    let lost: usize = late.iter().filter_map(|line| line.strip_prefix("# lost ")?.parse::<usize>().ok()).sum();
+    let got = late.iter().filter(|line| !line.starts_with('#')).count();
+    println!("of 4000 events {got} were read and {lost} told as lost");
+    assert!(lost > 0 && got + lost == 4000, "{got} + {lost}");
+    assert_eq!(served.figure("cthelperd_broker_lost_events_total"), lost as u64);
+    served.end();
+}
+
+/// A gap is told, and followed by everything there is. What was read and what the kernel says it dropped is all there was.
+#[test]
+fn after_a_gap_a_subscriber_is_given_everything_there_is() {
+    let Some(network) = Network::own() else { return println!("skipped: no network of its own with nftables") };
+    let config = "[events]\nbuffer = 4096\n[events.queue.1]\nevents = [\"new\"]\nfilter = \"proto udp\"\n";
+    let served = Served::by(&binary("cthelperd"), config);
+    let mut reader = served.subscribed("{\"queue\":1,\"resync\":true}\n");
+    lines_until(&mut reader, |line| line == "# resync end\n");
+    network.connects(10_000, 3000);
+    lines_until(&mut reader, |line| line == "# gap\n");
+    // The last of the gaps is followed by a resync that shows all connections.
+    let shown = loop {
+        lines_until(&mut reader, |line| line == "# resync begin\n");
+        let lines = lines_until(&mut reader, |line| line == "# resync end\n");
+        let udp = lines.iter().filter(|line| line.starts_with("udp ")).count();
+        if udp >= 3000 {
+            break udp;
+        }
+    };
+    println!("{shown} connections were shown");
+    let [gaps, dropped, read] = [
+        "cthelperd_broker_gaps_total",
+        "cthelperd_broker_kernel_dropped_messages_total",
+        "cthelperd_broker_events_total{kind=\"new\"}",
+    ]
+    .map(|name| served.figure(name));
+    println!("of 3000 events {read} were read, and {dropped} dropped by the kernel, in {gaps} gaps");
+    assert!(gaps > 0 && dropped > 0 && read + dropped == 3000, "{read} + {dropped}, {gaps} gaps");
     served.end();
 }
 
@@ -181,7 +302,7 @@ fn each_line_of_its_table_is_used() {
         return println!("skipped: tracing across identities needs root");
     }
     let trace = Trace::new();
-    let served = Served::by(&trace.cthelperd("all"));
+    let served = Served::by(&trace.cthelperd("all"), "");
     let pid = served.broker().pid;
     served.metrics();
     served.end();
@@ -198,7 +319,7 @@ fn each_line_of_its_table_is_used() {
 #[test]
 fn without_what_the_warden_gives_it_it_does_not_start() {
     for arguments in [&["broker"][..], &["broker", "x", "y"], &["broker", "0", "0"], &["broker", "60642", "60642"]] {
-        let output = std::process::Command::new(binary("cthelperd")).args(arguments).output().unwrap();
+        let output = Command::new(binary("cthelperd")).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(64), "{arguments:?}");
         assert!(String::from_utf8_lossy(&output.stderr).starts_with("broker: "), "{arguments:?}");
     }

@@ -3,7 +3,7 @@
 use cthelper_proto::events::Event;
 use cthelper_proto::types::Dir;
 use cthelper_supervisor::kernel::Denied;
-use cthelper_supervisor::lane::Ended;
+use cthelper_supervisor::lane::{Command, Ended};
 use cthelper_tests::control::{Control, Net, Packet};
 use cthelper_tests::fake_kernel::{Asked, How, first};
 use cthelper_tests::stage::Play;
@@ -195,5 +195,24 @@ fn an_expected_connection_never_reaches_the_worker() {
     let data = Packet { expected: true, ..flow.client(PORT) };
     assert_eq!(stage.kernel.carries(data).how, How::AtIntake);
     assert_eq!(stage.kernel.asked(), []);
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
+/// What the broker says of a connection's end is a hint: what the worker has cached of it goes. Whether it had, shows in half a line.
+#[test]
+fn of_an_ended_connection_the_worker_forgets_half_a_line_and_of_others_not() {
+    let stage = Play::ftp().start();
+    let mut flows = [Control::over(Net::Plain4, 1), Control::over(Net::Plain4, 2)];
+    for flow in &mut flows {
+        stage.kernel.carries(flow.client("PORT 10,0,1,2,"));
+    }
+    let ended = &flows[0].flow;
+    assert!(stage.orders(Command::Closed(vec![(ended.id, ended.orig)])));
+    stage.status(); // the order before it has been obeyed
+    for flow in &mut flows {
+        stage.kernel.carries(flow.client("7,208\r\n"));
+    }
+    let asked: Vec<_> = stage.kernel.asked().iter().map(|asked| asked.flow).collect();
+    assert_eq!(asked, [flows[1].flow]);
     assert!(matches!(stage.stop(), Ended::Orderly));
 }

@@ -190,6 +190,11 @@ impl Stage {
         pid
     }
 
+    /// Gives an order that nobody answers; `false` when the lane is over.
+    pub fn orders(&self, command: Command) -> bool {
+        self.handle.order(command)
+    }
+
     /// Gives an order that is answered.
     pub fn answer<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> T {
         let (answer, mut answered) = oneshot::channel();

@@ -191,13 +191,38 @@ impl Select {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Events {
+    flows: Option<bool>,
+    buffer: Option<Spanned<u32>>,
     queue: BTreeMap<Number, Table>,
+}
+
+/// `[events]` itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventsConfig {
+    /// The broker remembers the connections that have a helper; it reads every event for that.
+    pub flows: bool,
+    /// Bytes of the kernel's events that may wait for the broker.
+    pub buffer: usize,
+}
+
+impl Default for EventsConfig {
+    /// 8 MiB: some 20 000 events with the kernel's bookkeeping.
+    fn default() -> Self {
+        Self { flows: true, buffer: 8 << 20 }
+    }
 }
 
 /// A mistake at these bytes of the file.
 type Mistake = (Range<usize>, String);
 
 impl Events {
+    /// What concerns all queues.
+    pub(super) fn config(&self) -> Result<EventsConfig, Mistake> {
+        let default = EventsConfig::default();
+        let buffer = within(self.buffer.clone(), 4096..=1 << 30, "buffer", u32::try_from(default.buffer).unwrap_or(u32::MAX))?;
+        Ok(EventsConfig { flows: self.flows.unwrap_or(default.flows), buffer: usize::try_from(buffer).unwrap_or(usize::MAX) })
+    }
+
     /// All queues by number; `text` is the file.
     pub(super) fn into_queues(self, text: &str) -> Result<BTreeMap<u16, QueueConfig>, Mistake> {
         self.queue.into_iter().map(|(Number(number), table)| Ok((number, table.into_config(number, text)?))).collect()

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use error::ConfigError;
-pub use events::{Access, QueueConfig, Readers, Room, Select, UnknownReader, WhenFull, Who};
+pub use events::{Access, EventsConfig, QueueConfig, Readers, Room, Select, UnknownReader, WhenFull, Who};
 pub use helper::{ClassConfig, HelperConfig, MismatchedManifest};
 pub use metrics::Metrics;
 use values::HelperName;
@@ -33,6 +33,8 @@ pub struct Config {
     pub metrics: Metrics,
     /// `[helper.NAME]`, by name; at least one.
     pub helpers: BTreeMap<String, HelperConfig>,
+    /// `[events]`.
+    pub events: EventsConfig,
     /// `[events.queue.N]`, by number.
     pub queues: BTreeMap<u16, QueueConfig>,
 }
@@ -112,10 +114,12 @@ impl Config {
             return Err(ConfigError::at(file_name, text, uids.span(), reason));
         }
         let helpers = file.helper.into_iter().map(|(name, table)| (name.0.clone(), table.into_config(name.0))).collect();
-        let queues = file.events.into_queues(text).map_err(|(span, reason)| ConfigError::at(file_name, text, span, reason))?;
+        let wrong = |(span, reason)| ConfigError::at(file_name, text, span, reason);
+        let events = file.events.config().map_err(wrong)?;
+        let queues = file.events.into_queues(text).map_err(wrong)?;
         let DaemonTable { user, group, uids } = file.daemon;
         let daemon = Daemon { user, group, uids: uids.map(Spanned::into_inner) };
-        Ok(Self { daemon, metrics: file.metrics.into(), helpers, queues })
+        Ok(Self { daemon, metrics: file.metrics.into(), helpers, events, queues })
     }
 
     /// The uid for this helper's workers, if `[daemon] uids` gives them one: the first for the first name of the configuration in the

@@ -60,6 +60,8 @@ pub enum Boot {
     Uids,
     /// `[metrics] listen`: the port is bound at boot.
     Metrics,
+    /// `[events] flows` and `buffer`: the kernel's sockets are opened for them.
+    Events,
 }
 
 impl fmt::Display for Boot {
@@ -75,6 +77,7 @@ impl fmt::Display for Boot {
             Self::Group => "group",
             Self::Uids => "uids",
             Self::Metrics => "metrics",
+            Self::Events => "flows or buffer of events",
         })
     }
 }
@@ -199,6 +202,7 @@ pub fn differences(old: &Config, new: &Config) -> ConfigChanges {
         (Boot::Group, *group != new.daemon.group),
         (Boot::Uids, *uids != new.daemon.uids),
         (Boot::Metrics, old.metrics != new.metrics),
+        (Boot::Events, old.events != new.events),
     ];
     let names = old.helpers.keys().chain(new.helpers.keys());
     let helpers = names.map(|name| (name.clone(), of_helper(old.helpers.get(name), new.helpers.get(name))));
@@ -254,7 +258,13 @@ pub fn live_part_of_all(old: &Config, new: &Config) -> Config {
         let served = new.helpers.get(name).map_or_else(|| old.clone(), |new| live_part(old, new));
         (name.clone(), served)
     });
-    Config { daemon: old.daemon.clone(), metrics: old.metrics, helpers: helpers.collect(), queues: new.queues.clone() }
+    Config {
+        daemon: old.daemon.clone(),
+        metrics: old.metrics,
+        events: old.events,
+        helpers: helpers.collect(),
+        queues: new.queues.clone(),
+    }
 }
 
 /// Which families, in whatever order.

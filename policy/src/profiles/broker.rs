@@ -44,7 +44,7 @@ pub const BROKER: Profile = Profile {
         call("mremap", "tables that grow").elsewhere(),
         call("munmap", "memory that is given back").elsewhere(),
         call("clock_gettime", "how long a client has been silent, where the vDSO has no clock").elsewhere(),
-        call("exit_group", "an orderly end"),
+        call("exit_group", "an orderly end, where the warden is not faster").elsewhere(),
     ]),
     absent: &[],
     includes: &[],

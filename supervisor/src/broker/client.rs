@@ -4,31 +4,50 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use cthelper_policy::config::WhenFull;
+use cthelper_proto::events_sock::{self, Denial, Notice};
 use nix::errno::Errno;
+use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{MsgFlags, recv};
 
-use super::outbox::{Flushed, Outbox};
-use super::{http, request};
+use super::backlog::{Backlog, Flushed, Limit};
+use super::frames::{self, Look};
+use super::http;
+use super::request::{self, Wanted};
 
 /// How long a client may take to say what it wants.
 const ASKING: Duration = Duration::from_secs(5);
 /// How long it may take to read an answer that is complete.
 const READING: Duration = Duration::from_secs(10);
 /// How long an answer of the supervisor is waited for; its lanes answer within 2 s or not at all.
-pub(super) const WAITING: Duration = Duration::from_secs(3);
+const WAITING: Duration = Duration::from_secs(3);
+/// Notices that may wait for a subscriber.
+const NOTICES: usize = 64;
 /// Bytes read at a time.
 const CHUNK: usize = 2048;
 
 /// Where it came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Door {
-    /// `events.sock`, as this user.
+    /// `events.sock`, as this user (`SO_PEERCRED`).
     Socket {
-        /// `SO_PEERCRED`.
+        /// Its user.
         uid: u32,
+        /// Its user's first group.
+        gid: u32,
     },
     /// The port for metrics.
     Port,
+}
+
+impl Door {
+    /// Who came in there; of the port nobody knows.
+    pub(super) fn uid(self) -> Option<u32> {
+        match self {
+            Self::Socket { uid, .. } => Some(uid),
+            Self::Port => None,
+        }
+    }
 }
 
 /// How far it has come.
@@ -38,6 +57,8 @@ pub(super) enum Phase {
     Asking,
     /// The supervisor is asked for the metrics.
     Waiting,
+    /// It gets events.
+    Subscribed,
     /// It has its answer and may read it.
     Leaving,
 }
@@ -45,14 +66,38 @@ pub(super) enum Phase {
 /// What its words mean.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Said {
-    /// Nothing yet, or nothing that matters any more.
+    /// Nothing yet.
     Nothing,
-    /// It wants the metrics.
-    Metrics,
+    /// It wants this.
+    Wanted(Wanted),
     /// It is told this, and leaves; it was wrong.
     Wrong(Vec<u8>),
     /// It has hung up.
     Bye,
+}
+
+/// What a subscriber gets.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subscription {
+    /// The queue's number.
+    pub(super) queue: u16,
+    /// How its events look.
+    pub(super) look: Look,
+    /// Everything there is, first and after each gap.
+    pub(super) resync: Resync,
+}
+
+/// Where a subscriber is with that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resync {
+    /// It did not ask for it.
+    Never,
+    /// It has it.
+    Done,
+    /// It waits for the next dump.
+    Wanted,
+    /// It is getting it.
+    Running,
 }
 
 /// One client.
@@ -62,19 +107,33 @@ pub(super) struct Client {
     pub(super) door: Door,
     pub(super) phase: Phase,
     pub(super) since: Instant,
+    pub(super) subscription: Option<Subscription>,
     inbox: Vec<u8>,
-    outbox: Outbox,
-    /// Whether it is waited for that it has room again.
-    pub(super) is_awaited: bool,
+    backlog: Backlog,
+    /// What the epoll listens to.
+    pub(super) interest: EpollFlags,
+    /// It has got something since it was flushed.
+    pub(super) is_dirty: bool,
+    is_full: bool,
 }
 
 impl Client {
     pub(super) fn new(connection: OwnedFd, door: Door, now: Instant) -> Self {
-        let (inbox, outbox) = (Vec::new(), Outbox::default());
-        Self { connection, door, phase: Phase::Asking, since: now, inbox, outbox, is_awaited: false }
+        Self {
+            connection,
+            door,
+            phase: Phase::Asking,
+            since: now,
+            subscription: None,
+            inbox: Vec::new(),
+            backlog: Backlog::default(),
+            interest: EpollFlags::EPOLLIN,
+            is_dirty: false,
+            is_full: false,
+        }
     }
 
-    /// Reads what has come. One that is not asking any more is only watched for its end.
+    /// Reads what has come. Only one that has not said what it wants is read; of the others, what they say stays where it is.
     pub(super) fn hear(&mut self) -> Said {
         let mut chunk = [0; CHUNK];
         let length = match recv(self.connection.as_raw_fd(), &mut chunk, MsgFlags::MSG_DONTWAIT) {
@@ -83,9 +142,6 @@ impl Client {
             Err(Errno::EAGAIN | Errno::EINTR) => return Said::Nothing,
             Err(_) => return Said::Bye,
         };
-        if self.phase != Phase::Asking {
-            return Said::Nothing;
-        }
         self.inbox.extend_from_slice(chunk.get(..length).unwrap_or_default());
         let said = match self.door {
             Door::Socket { .. } => by_line(&self.inbox),
@@ -107,9 +163,9 @@ impl Client {
     }
 
     /// Tells it that there is nothing to be had.
-    pub(super) fn give_up(&mut self, reason: &str, now: Instant) {
+    pub(super) fn deny(&mut self, code: Denial, reason: &str, now: Instant) {
         let answer = match self.door {
-            Door::Socket { .. } => request::error(reason),
+            Door::Socket { .. } => request::denied(code, reason, Vec::new()),
             Door::Port => http::answer("503 Service Unavailable", &format!("{reason}\n")),
         };
         self.last_word(answer, now);
@@ -117,24 +173,72 @@ impl Client {
 
     /// After this it is only waited for until it has read it.
     pub(super) fn last_word(&mut self, word: Vec<u8>, now: Instant) {
-        self.outbox.push(Rc::from(word));
+        self.backlog.push_word(Rc::from(word));
+        self.leave(now);
+    }
+
+    fn leave(&mut self, now: Instant) {
         self.phase = Phase::Leaving;
         self.since = now;
     }
 
-    /// Sends what it has room for.
-    pub(super) fn flush(&mut self) -> Flushed {
-        self.outbox.flush(&self.connection)
+    /// From now on it gets events.
+    pub(super) fn subscribe(&mut self, subscription: Subscription, answer: Vec<u8>) {
+        self.subscription = Some(subscription);
+        self.phase = Phase::Subscribed;
+        self.backlog.push_word(Rc::from(answer));
     }
 
-    /// When its patience with us, or ours with it, is over.
-    pub(super) fn deadline(&self) -> Instant {
-        self.since
-            + match self.phase {
-                Phase::Asking => ASKING,
-                Phase::Waiting => WAITING,
-                Phase::Leaving => READING,
-            }
+    /// One more event for a subscriber; returns how many it loses by that.
+    pub(super) fn give_event(&mut self, frame: Rc<[u8]>, limit: Limit, when_full: WhenFull, now: Instant) -> u64 {
+        if when_full == WhenFull::DropOldest || self.backlog.has_room_for(frame.len(), limit) {
+            return self.backlog.push_event(frame, limit);
+        }
+        self.backlog.refuse();
+        self.leave(now);
+        1 + self.backlog.drop_all()
+    }
+
+    /// What a subscriber must know besides. One that has not read so many of them is let go of.
+    pub(super) fn give_notice(&mut self, notice: Notice, now: Instant) {
+        if self.backlog.words() >= NOTICES {
+            return self.leave(now);
+        }
+        if let Some(subscription) = self.subscription {
+            self.backlog.push_word(frames::notice(notice, subscription.look.format));
+        }
+    }
+
+    /// Whether what waits for it has filled half of its room.
+    pub(super) fn is_half_full(&self, limit: Limit) -> bool {
+        self.backlog.is_half_full(limit)
+    }
+
+    /// Sends what it has room for.
+    pub(super) fn flush(&mut self) -> Flushed {
+        self.is_dirty = false;
+        let format = self.subscription.map_or_else(Default::default, |subscription| subscription.look.format);
+        let flushed = self.backlog.flush(&self.connection, |events| frames::notice(Notice::Lost { events }, format));
+        self.is_full = flushed == Flushed::Full;
+        flushed
+    }
+
+    /// What is to be listened to: words of one that asks, room of one that had none; and always the end.
+    pub(super) fn wanted_interest(&self) -> EpollFlags {
+        let asking = if self.phase == Phase::Asking { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
+        let full = if self.is_full { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
+        asking | full
+    }
+
+    /// When its patience with us, or ours with it, is over; a subscriber's never is.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let patience = match self.phase {
+            Phase::Asking => ASKING,
+            Phase::Waiting => WAITING,
+            Phase::Leaving => READING,
+            Phase::Subscribed => return None,
+        };
+        Some(self.since + patience)
     }
 }
 
@@ -147,15 +251,15 @@ impl AsFd for Client {
 fn by_line(bytes: &[u8]) -> Said {
     match request::asked(bytes) {
         request::Asked::Incomplete => Said::Nothing,
-        request::Asked::Wanted(request::Wanted::Metrics) => Said::Metrics,
-        request::Asked::Wrong(reason) => Said::Wrong(request::error(&reason)),
+        request::Asked::Wanted(wanted) => Said::Wanted(wanted),
+        request::Asked::Wrong(reason) => Said::Wrong(request::denied(events_sock::Denial::BadRequest, &reason, Vec::new())),
     }
 }
 
 fn by_http(bytes: &[u8]) -> Said {
     match http::asked(bytes) {
         http::Asked::Incomplete => Said::Nothing,
-        http::Asked::Metrics => Said::Metrics,
+        http::Asked::Metrics => Said::Wanted(Wanted::Metrics),
         http::Asked::Other(status) => Said::Wrong(http::answer(status, "only GET /metrics\n")),
     }
 }

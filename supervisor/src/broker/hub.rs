@@ -2,37 +2,40 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use cthelper_policy::profiles::BROKER_PEERS;
+use cthelper_policy::config::{Access, QueueConfig};
 use cthelper_proto::ctl::HelperStatus;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::socket::{getsockopt, sockopt};
-use rustix::net::{SocketFlags, accept_with};
 
-use super::client::{Client, Door, Phase, Said};
-use super::metrics::{Counts, Dropped, Snapshot, text};
-use super::outbox::Flushed;
+use super::client::Client;
+use super::metrics::Counts;
+use super::mirror::Mirror;
 use super::protocol::{Daemon, Figures, FromBroker, ToBroker};
-use super::request;
 use crate::warden::protocol::{Heard, hear, say};
 
-/// Clients of one user at a time; root's count only against all.
-const OF_ONE_USER: usize = 256;
-/// Places that only root gets.
-const FOR_ROOT: usize = 64;
-/// A status that is no older than this is told again without asking.
-const FRESH: Duration = Duration::from_millis(250);
+mod attend;
+mod events;
+mod queues;
+mod resync;
+mod scrape;
+
+use resync::Dump;
+
 /// How often the supervisor is told our figures, and clients' deadlines are looked at.
 const TICK: Duration = Duration::from_secs(1);
-/// Connections accepted, and messages of the supervisor heard, at a time.
+/// Connections accepted, messages of the supervisor heard, and datagrams of the kernel read, at a time.
 const AT_ONCE: usize = 64;
+/// Longest datagram of the kernel, bytes: a dump's message has 32 KiB at most.
+const DATAGRAM: usize = 64 * 1024;
 
 const LINK: u64 = 0;
 const EVENTS: u64 = 1;
 const METRICS: u64 = 2;
+const FEED: u64 = 3;
+const DUMP: u64 = 4;
 /// Clients' numbers begin here.
 const CLIENTS: u64 = 16;
 
@@ -43,6 +46,17 @@ pub(super) struct Sockets {
     pub(super) events: Option<OwnedFd>,
     /// The port for metrics, listening.
     pub(super) metrics: Option<OwnedFd>,
+    /// The kernel's events.
+    pub(super) feed: Option<OwnedFd>,
+    /// The kernel's answers to the supervisor's requests.
+    pub(super) dump: Option<OwnedFd>,
+}
+
+/// One event queue.
+struct Queue {
+    config: QueueConfig,
+    access: Access,
+    subscribers: Vec<u64>,
 }
 
 /// All of the broker's memory.
@@ -52,26 +66,59 @@ pub(super) struct Hub<'a> {
     sockets: Sockets,
     clients: HashMap<u64, Client>,
     next: u64,
+    queues: HashMap<u16, Queue>,
+    /// Queues with subscribers; no other costs anything.
+    active: Vec<u16>,
+    /// Clients that have got something and were not flushed.
+    dirty: Vec<u64>,
+    /// The queues that are just coming in.
+    arriving: Vec<QueueConfig>,
+    mirror: Mirror,
+    dump: Dump,
     counts: Counts,
     /// The helpers of the status that is just coming in.
     coming: Vec<HelperStatus>,
     status: Option<(Instant, Vec<HelperStatus>, Daemon)>,
     told: Option<Figures>,
     ticked: Instant,
+    buffer: Vec<u8>,
 }
 
 impl<'a> Hub<'a> {
-    pub(super) fn new(link: BorrowedFd<'a>, sockets: Sockets) -> io::Result<Self> {
+    pub(super) fn new(link: BorrowedFd<'a>, sockets: Sockets, queues: Vec<QueueConfig>) -> io::Result<Self> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         epoll.add(link, EpollEvent::new(EpollFlags::EPOLLIN, LINK))?;
-        for (socket, number) in [(&sockets.events, EVENTS), (&sockets.metrics, METRICS)] {
+        let listened = [(&sockets.events, EVENTS), (&sockets.metrics, METRICS), (&sockets.feed, FEED), (&sockets.dump, DUMP)];
+        for (socket, number) in listened {
             if let Some(socket) = socket {
                 epoll.add(socket, EpollEvent::new(EpollFlags::EPOLLIN, number))?;
             }
         }
-        let (clients, coming, now) = (HashMap::new(), Vec::new(), Instant::now());
-        let counts = Counts::default();
-        Ok(Self { epoll, link, sockets, clients, next: CLIENTS, counts, coming, status: None, told: None, ticked: now })
+        let now = Instant::now();
+        let mut hub = Self {
+            epoll,
+            link,
+            sockets,
+            clients: HashMap::new(),
+            next: CLIENTS,
+            queues: HashMap::new(),
+            active: Vec::new(),
+            dirty: Vec::new(),
+            arriving: queues,
+            mirror: Mirror::default(),
+            dump: Dump::new(now),
+            counts: Counts::default(),
+            coming: Vec::new(),
+            status: None,
+            told: None,
+            ticked: now,
+            buffer: vec![0; DATAGRAM],
+        };
+        hub.take_queues(now);
+        if hub.sockets.feed.is_some() {
+            hub.want_dump(now);
+        }
+        Ok(hub)
     }
 
     /// Serves until the supervisor hangs up.
@@ -86,25 +133,27 @@ impl<'a> Hub<'a> {
             let now = Instant::now();
             for event in ready.iter().take(count) {
                 match event.data() {
-                    LINK => {
-                        if !self.obey(now)? {
-                            return Ok(());
-                        }
-                    }
+                    LINK if !self.obey(now)? => return Ok(()),
+                    LINK => {}
                     EVENTS | METRICS => self.admit(event.data(), now),
+                    FEED => self.read_feed(now),
+                    DUMP => self.read_dump(now),
                     number => self.attend(number, event.events(), now),
                 }
             }
+            self.flush_dirty();
+            self.go_on_with_dump(now);
             self.tick(now);
         }
     }
 
     /// Idle, it sleeps until somebody stirs.
     fn patience(&self) -> EpollTimeout {
-        if self.clients.is_empty() && self.told == Some(self.figures()) {
-            return EpollTimeout::NONE;
-        }
-        let left = (self.ticked + TICK).saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+        let has_deadlines = self.clients.values().any(|client| client.deadline().is_some());
+        let has_figures = self.told != Some(self.figures());
+        let tick = (has_deadlines || has_figures || self.mirror.is_waiting()).then(|| self.ticked + TICK);
+        let Some(next) = tick.into_iter().chain(self.dump.due()).min() else { return EpollTimeout::NONE };
+        let left = next.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
         EpollTimeout::try_from(left).unwrap_or(EpollTimeout::ZERO)
     }
 
@@ -112,13 +161,7 @@ impl<'a> Hub<'a> {
     fn obey(&mut self, now: Instant) -> io::Result<bool> {
         for _ in 0..AT_ONCE {
             match hear::<ToBroker>(self.link)? {
-                Heard::Message(ToBroker::Helper(json), _) => self.coming.extend(serde_json::from_str::<HelperStatus>(&json)),
-                Heard::Message(ToBroker::Status(daemon), _) => {
-                    let helpers = std::mem::take(&mut self.coming);
-                    self.status = Some((now, helpers, daemon));
-                    self.answer_all(now);
-                }
-                Heard::Message(ToBroker::Socket(_) | ToBroker::Go, _) => {}
+                Heard::Message(message, _) => self.heed(message, now),
                 Heard::Nothing => break,
                 Heard::Hangup => return Ok(false),
             }
@@ -126,124 +169,34 @@ impl<'a> Hub<'a> {
         Ok(true)
     }
 
+    fn heed(&mut self, message: ToBroker, now: Instant) {
+        match message {
+            ToBroker::Helper(json) => self.coming.extend(serde_json::from_str::<HelperStatus>(&json)),
+            ToBroker::Status(daemon) => {
+                let helpers = std::mem::take(&mut self.coming);
+                self.status = Some((now, helpers, daemon));
+                self.answer_all(now);
+            }
+            ToBroker::Queue(setting) => self.arriving.extend(setting.into_config()),
+            ToBroker::Queues => self.take_queues(now),
+            ToBroker::Dropped(count) => self.counts.dropped_by_kernel = count,
+            ToBroker::News(news) => self.mirror.hear(&news, now),
+            ToBroker::Socket(_) | ToBroker::Go => {}
+        }
+    }
+
     fn tell(&self, message: &FromBroker) -> bool {
         say(self.link, message, &[]).is_ok()
     }
 
     fn figures(&self) -> Figures {
-        Figures { clients: self.clients.len() as u64, ..Figures::default() }
-    }
-
-    /// Lets clients in, or sends them away with the reason.
-    fn admit(&mut self, door: u64, now: Instant) {
-        for _ in 0..AT_ONCE {
-            let listener = if door == EVENTS { &self.sockets.events } else { &self.sockets.metrics };
-            let Some(listener) = listener else { return };
-            let Ok(connection) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) else { return };
-            let uid =
-                (door == EVENTS).then(|| getsockopt(&connection, sockopt::PeerCredentials).map_or(u32::MAX, |peer| peer.uid()));
-            let door = uid.map_or(Door::Port, |uid| Door::Socket { uid });
-            let mut client = Client::new(connection, door, now);
-            if !self.has_place_for(door) {
-                self.counts.dropped(Dropped::TooMany);
-                client.give_up("too many clients", now);
-                let _ = client.flush(); // as far as it has room; then it is closed
-                continue;
-            }
-            let number = self.next;
-            self.next += 1;
-            if self.epoll.add(client.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number)).is_ok() {
-                self.clients.insert(number, client);
-            }
-        }
-    }
-
-    fn has_place_for(&self, door: Door) -> bool {
-        if door == (Door::Socket { uid: 0 }) {
-            return self.clients.len() < BROKER_PEERS;
-        }
-        let of_this = self.clients.values().filter(|client| client.door == door).count();
-        self.clients.len() < BROKER_PEERS - FOR_ROOT && of_this < OF_ONE_USER
-    }
-
-    /// A client has said something, or has room, or is gone.
-    fn attend(&mut self, number: u64, events: EpollFlags, now: Instant) {
-        let Some(client) = self.clients.get_mut(&number) else { return };
-        if events.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP) {
-            return self.part(number, None);
-        }
-        if events.contains(EpollFlags::EPOLLIN) {
-            match client.hear() {
-                Said::Nothing => {}
-                Said::Bye => return self.part(number, None),
-                Said::Wrong(answer) => {
-                    client.last_word(answer, now);
-                    self.counts.dropped(Dropped::Garbage);
-                }
-                Said::Metrics => {
-                    (client.phase, client.since) = (Phase::Waiting, now);
-                    self.counts.scrapes += 1;
-                    self.ask_for_status(now);
-                }
-            }
-        }
-        self.flush(number);
-    }
-
-    /// Has those who wait for the metrics answered, at once or when the supervisor has spoken.
-    fn ask_for_status(&mut self, now: Instant) {
-        let is_fresh = self.status.as_ref().is_some_and(|(at, ..)| now.duration_since(*at) < FRESH);
-        let is_asked = self.clients.values().filter(|client| client.phase == Phase::Waiting).count() > 1;
-        if is_fresh {
-            self.answer_all(now);
-        } else if !is_asked {
-            self.tell(&FromBroker::StatusPlease); // where that fails, they get what is there when their time is over
-        }
-    }
-
-    fn waiting(&self) -> Vec<u64> {
-        self.clients.iter().filter(|(_, client)| client.phase == Phase::Waiting).map(|(number, _)| *number).collect()
-    }
-
-    fn answer_all(&mut self, now: Instant) {
-        let waiting = self.waiting();
-        let Some(snapshot) = self.snapshot(now).filter(|_| !waiting.is_empty()) else { return };
-        let text = text(&snapshot);
-        for number in waiting {
-            if let Some(client) = self.clients.get_mut(&number) {
-                client.give_metrics(&text, now);
-            }
-            self.flush(number);
-        }
-    }
-
-    fn snapshot(&self, now: Instant) -> Option<Snapshot> {
-        let (at, helpers, daemon) = self.status.as_ref()?;
-        let broker = Counts { clients: self.clients.len() as u64, ..self.counts.clone() };
-        let age = now.duration_since(*at).as_secs_f64();
-        Some(Snapshot { helpers: helpers.clone(), daemon: daemon.clone(), age, broker })
-    }
-
-    /// Sends a client what it has room for, and waits for room only while something is left.
-    fn flush(&mut self, number: u64) {
-        let Some(client) = self.clients.get_mut(&number) else { return };
-        let flushed = client.flush();
-        if flushed == Flushed::Gone || (flushed == Flushed::Empty && client.phase == Phase::Leaving) {
-            return self.part(number, None);
-        }
-        let is_awaited = flushed == Flushed::Full;
-        if client.is_awaited != is_awaited {
-            client.is_awaited = is_awaited;
-            let sending = if is_awaited { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-            let _ = self.epoll.modify(client.as_fd(), &mut EpollEvent::new(EpollFlags::EPOLLIN | sending, number));
-        }
-    }
-
-    /// Closes a connection; that takes it out of the epoll, too.
-    fn part(&mut self, number: u64, why: Option<Dropped>) {
-        self.clients.remove(&number);
-        if let Some(why) = why {
-            self.counts.dropped(why);
+        let subscribers =
+            self.active.iter().filter_map(|number| self.queues.get(number)).map(|queue| queue.subscribers.len()).sum::<usize>();
+        Figures {
+            clients: self.clients.len() as u64,
+            subscribers: subscribers as u64,
+            events: self.counts.events.iter().sum(),
+            lost: self.counts.lost,
         }
     }
 
@@ -253,39 +206,15 @@ impl<'a> Hub<'a> {
             return;
         }
         self.ticked = now;
+        self.mirror.tick(now);
         let figures = self.figures();
         if self.told != Some(figures) && self.tell(&FromBroker::Figures(figures)) {
             self.told = Some(figures);
         }
-        let late: Vec<(u64, Phase)> = self
-            .clients
-            .iter()
-            .filter(|(_, client)| client.deadline() <= now)
-            .map(|(number, client)| (*number, client.phase))
-            .collect();
-        for (number, phase) in late {
-            self.time_is_over(number, phase, now);
-        }
-    }
-
-    fn time_is_over(&mut self, number: u64, phase: Phase, now: Instant) {
-        match phase {
-            Phase::Leaving => self.part(number, Some(Dropped::Slow)),
-            Phase::Asking => {
-                if let Some(client) = self.clients.get_mut(&number) {
-                    client.last_word(request::error("no request came in time"), now);
-                    let _ = client.flush();
-                }
-                self.part(number, Some(Dropped::Silent));
-            }
-            // What there is, with its age; it is better than nothing.
-            Phase::Waiting if self.status.is_some() => self.answer_all(now),
-            Phase::Waiting => {
-                if let Some(client) = self.clients.get_mut(&number) {
-                    client.give_up("the supervisor does not answer", now);
-                }
-                self.flush(number);
-            }
+        let is_late = |client: &Client| client.deadline().is_some_and(|deadline| deadline <= now);
+        let late: Vec<u64> = self.clients.iter().filter(|(_, client)| is_late(client)).map(|(number, _)| *number).collect();
+        for number in late {
+            self.time_is_over(number, now);
         }
     }
 }

@@ -2,26 +2,32 @@
 //!
 //! Runs on the control side. Nothing here is believed, and nothing waits for a broker but its start, for a bounded time.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use cthelper_policy::config::{EventsConfig, QueueConfig};
 use cthelper_policy::limits::{Bucket, Rate};
 use cthelper_policy::restart::Backoff;
 use cthelper_policy::verify::{Expected, network_is_empty, verify};
 use cthelper_proto::ctl::{BrokerState, BrokerStatus};
 use cthelper_proto::events::Event;
 use cthelper_proto::ipc::{Enforcement, Namespace};
+use cthelper_proto::netlink::report;
 use nix::fcntl::OFlag;
 use nix::unistd::pipe2;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe::Receiver;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::board::Board;
+use super::board::{Board, Queues};
+use super::feed::Feed;
 use super::link::Link;
 use super::protocol::{Daemon, FromBroker, Kind, ToBroker};
+use super::setting::{Names, QueueSetting};
 use crate::audit::Audit;
 use crate::control::Governor;
 use crate::evidence::crash::signal_name;
@@ -36,8 +42,13 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 const SERIES: Duration = Duration::from_secs(60);
 /// Least time between two answers to `StatusPlease`; each costs every lane a turn.
 const STATUS: Duration = Duration::from_millis(100);
-/// What a broker may say: messages, and lines of its log. An honest one says two things a second.
-const SPEECH: Rate = Rate { burst: 256, per_second: 64 };
+/// What a broker may say: messages, and lines of its log. An honest one says the most of connections that have ended, 64 in a message, and
+/// at most one message for each turn of its loop.
+const SPEECH: Rate = Rate { burst: 4096, per_second: 2048 };
+/// Messages of ended connections that are passed on to lanes; the others are let fall.
+const HINTS: Rate = Rate { burst: 64, per_second: 256 };
+/// Times that room on the link is waited for, 5 ms each.
+const ROOM: usize = 400;
 /// How long the warden may take to tell of an end after the link has hung up.
 const END: Duration = Duration::from_secs(2);
 /// Bytes of a broker's words that are kept.
@@ -50,6 +61,10 @@ pub struct Equipment {
     pub events: OwnedFd,
     /// The port for metrics, listening.
     pub metrics: Option<OwnedFd>,
+    /// Who the readers of event queues are.
+    pub names: Names,
+    /// Of `[events]`.
+    pub settings: EventsConfig,
 }
 
 /// Where brokers are made and looked after.
@@ -64,8 +79,15 @@ pub struct Office {
     ordered: u64,
     restarts: u64,
     answered: Option<Instant>,
+    queues: watch::Receiver<Queues>,
+    /// The kernel's sockets of the broker that lives.
+    feed: Option<Feed>,
+    /// The kernel has dropped events of it.
+    has_gaps: bool,
     /// What a broker may still say.
     hearing: Bucket,
+    /// How many more hints go to lanes.
+    hints: Bucket,
 }
 
 /// One broker.
@@ -81,8 +103,25 @@ impl Office {
     /// Brokers are ordered at `post`, as `identity`.
     pub fn new(post: Post, identity: Identity, equipment: Equipment, link: Link, board: Board, audit: Audit) -> Self {
         let (began, ordered, restarts, answered) = (Instant::now(), 0, 0, None);
-        let hearing = Bucket::full(SPEECH, began);
-        Self { post, identity, equipment, link, board, audit, began, ordered, restarts, answered, hearing }
+        let queues = board.watch_queues();
+        let (hearing, hints) = (Bucket::full(SPEECH, began), Bucket::full(HINTS, began));
+        Self {
+            post,
+            identity,
+            equipment,
+            link,
+            board,
+            audit,
+            began,
+            ordered,
+            restarts,
+            answered,
+            queues,
+            feed: None,
+            has_gaps: false,
+            hearing,
+            hints,
+        }
     }
 
     /// For ever.
@@ -98,6 +137,8 @@ impl Office {
                 Err((pid, reason)) => (pid, reason),
             };
             self.link.set(None);
+            self.feed = None;
+            self.has_gaps = false;
             self.board.change(|status| {
                 *status = BrokerStatus { state: BrokerState::Restarting, restarts: self.restarts + 1, ..BrokerStatus::default() }
             });
@@ -132,7 +173,7 @@ impl Office {
         Ok(Broker { pid: 0, link, log, news, words: Vec::new() })
     }
 
-    async fn greet(&self, mut broker: Broker) -> Result<Broker, (u32, String)> {
+    async fn greet(&mut self, mut broker: Broker) -> Result<Broker, (u32, String)> {
         loop {
             match broker.news(&self.post).await.map_err(|error| (0, error.to_string()))? {
                 News::Spawned { generation, pid } if generation == self.ordered => break broker.pid = pid,
@@ -142,7 +183,7 @@ impl Office {
         }
         let pid = broker.pid;
         let landlock = self.judge(&mut broker).await.map_err(|reason| (pid, with_words(reason, &broker.words)))?;
-        self.equip(&broker).map_err(|error| (pid, error.to_string()))?;
+        self.equip(&broker).await.map_err(|error| (pid, error.to_string()))?;
         let Identity { uid, .. } = self.identity;
         self.board.change(|status| {
             let restarts = status.restarts;
@@ -180,14 +221,81 @@ impl Office {
         Ok(landlock)
     }
 
-    fn equip(&self, broker: &Broker) -> io::Result<()> {
+    async fn equip(&mut self, broker: &Broker) -> io::Result<()> {
         self.link.set(Some(broker.link.as_fd().try_clone_to_owned()?));
-        let Equipment { events, metrics } = &self.equipment;
+        let Equipment { events, metrics, .. } = &self.equipment;
         self.link.tell_with(&ToBroker::Socket(Kind::Events), &[events.as_fd()])?;
         if let Some(metrics) = metrics {
             self.link.tell_with(&ToBroker::Socket(Kind::Metrics), &[metrics.as_fd()])?;
         }
+        self.open_feed();
+        if let Some(feed) = &self.feed {
+            self.link.tell_with(&ToBroker::Socket(Kind::Feed), &[feed.events()])?;
+            self.link.tell_with(&ToBroker::Socket(Kind::Dump), &[feed.dump()])?;
+        }
+        self.tell_queues().await?;
         self.link.tell_with(&ToBroker::Go, &[])
+    }
+
+    /// The kernel's sockets for a new broker. Where they cannot be had, there is nothing to tell of events; the rest is served.
+    fn open_feed(&mut self) {
+        let groups = self.groups();
+        let opened = if groups.is_empty() { Ok(None) } else { Feed::open(self.equipment.settings.buffer).map(Some) };
+        self.feed = opened.unwrap_or_else(|errno| {
+            tracing::error!(%errno, "no socket for the kernel's events");
+            None
+        });
+        self.join(&groups);
+    }
+
+    /// What somebody wants: the queues, and the mirror.
+    fn groups(&self) -> BTreeSet<u32> {
+        let mirror = report::Kind::ALL.map(report::Kind::group).into_iter().filter(|_| self.equipment.settings.flows);
+        self.queues.borrow().values().flat_map(QueueConfig::groups).chain(mirror).collect()
+    }
+
+    fn join(&mut self, groups: &BTreeSet<u32>) {
+        if let Some(Err(errno)) = self.feed.as_mut().map(|feed| feed.join(groups)) {
+            tracing::error!(%errno, "the kernel's events cannot be had");
+        }
+    }
+
+    /// All queues there are. Waits for room, which a broker that reads makes at once.
+    async fn tell_queues(&mut self) -> io::Result<()> {
+        let settings: Vec<QueueSetting> =
+            self.queues.borrow_and_update().values().map(|queue| QueueSetting::new(queue, &self.equipment.names)).collect();
+        for setting in settings {
+            self.tell_surely(&ToBroker::Queue(Box::new(setting))).await?;
+        }
+        self.tell_surely(&ToBroker::Queues).await
+    }
+
+    async fn tell_surely(&self, message: &ToBroker) -> io::Result<()> {
+        for _ in 0..ROOM {
+            match self.link.tell_with(message, &[]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(Duration::from_millis(5)).await,
+                told => return told,
+            }
+        }
+        Err(io::ErrorKind::TimedOut.into())
+    }
+
+    /// After a reload: the queues as they are now.
+    async fn renew_queues(&mut self) -> io::Result<()> {
+        let groups = self.groups();
+        if self.feed.is_none() && !groups.is_empty() {
+            return Err(io::Error::other("event queues where there were none: another broker gets what they need"));
+        }
+        self.join(&groups);
+        self.tell_queues().await
+    }
+
+    fn tell_dropped(&self) {
+        match self.feed.as_ref().map(Feed::dropped) {
+            Some(Ok(count)) => self.link.tell(&ToBroker::Dropped(count)),
+            Some(Err(error)) => tracing::warn!(%error, "/proc/net/netlink"),
+            None => {}
+        }
     }
 
     /// Looks after a broker until it is gone; returns why it is.
@@ -200,6 +308,12 @@ impl Office {
                     None => break,
                 },
                 open = read(log, words) => if !open || !self.hearing.take(SPEECH, Instant::now()) { break },
+                Ok(()) = self.queues.changed() => {
+                    if let Err(error) = self.renew_queues().await {
+                        tracing::warn!(%error, "the broker is replaced, for its event queues");
+                        break;
+                    }
+                },
                 told = next_news(&self.post, news) => match told {
                     Ok(News::Ended { generation, end }) if generation == self.ordered => {
                         broker.read_words();
@@ -228,13 +342,21 @@ impl Office {
 
     async fn heed(&mut self, message: &FromBroker, governor: &Governor) {
         match message {
-            FromBroker::Ready { .. } => {} // it has been heard
+            FromBroker::Closed(closed) if self.hints.take(HINTS, Instant::now()) => governor.closed(closed),
+            FromBroker::Ready { .. } | FromBroker::Closed(_) => {} // heard before; more than lanes are to be bothered with
             FromBroker::StatusPlease => {
                 if self.answered.is_none_or(|at| at.elapsed() >= STATUS) {
                     self.tell_status(governor).await;
                     self.answered = Some(Instant::now());
                 }
             }
+            FromBroker::Dump { table, seq } => {
+                let asked = self.feed.as_ref().map(|feed| feed.ask(*table, *seq));
+                if let Some(Err(errno)) = asked {
+                    tracing::warn!(%errno, ?table, "the kernel does not tell what there is; the broker asks again");
+                }
+            }
+            FromBroker::Gap => self.has_gaps = true,
             FromBroker::Figures(figures) => self.board.change(|status| {
                 (status.clients, status.subscribers) = (figures.clients, figures.subscribers);
                 (status.events, status.lost) = (figures.events, figures.lost);
@@ -243,6 +365,9 @@ impl Office {
     }
 
     async fn tell_status(&self, governor: &Governor) {
+        if self.has_gaps {
+            self.tell_dropped();
+        }
         for helper in governor.status().await.helpers {
             match serde_json::to_string(&helper) {
                 Ok(json) => self.link.tell(&ToBroker::Helper(json)),

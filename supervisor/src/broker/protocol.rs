@@ -2,19 +2,30 @@
 //! for the other; what finds no room is dropped, and counted.
 
 use cthelper_proto::ipc::{Enforcement, Namespaces};
+use cthelper_proto::types::Tuple;
 use serde::{Deserialize, Serialize};
+
+use super::setting::QueueSetting;
 
 /// Supervisor → broker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToBroker {
     /// A socket, which comes beside.
     Socket(Kind),
+    /// An event queue; belongs to the `Queues` that follows.
+    Queue(Box<QueueSetting>),
+    /// These were all queues there are from now on.
+    Queues,
     /// It is verified and has everything: it may serve.
     Go,
     /// One helper's status, a `ctl::HelperStatus` in JSON; belongs to the `Status` that follows.
     Helper(String),
     /// The answer to `StatusPlease` is complete.
     Status(Daemon),
+    /// Events that the kernel has dropped since the event socket was made, by its own count.
+    Dropped(u64),
+    /// A lane's news.
+    News(News),
 }
 
 /// What a socket is for.
@@ -24,6 +35,10 @@ pub enum Kind {
     Events,
     /// The port for metrics, listening.
     Metrics,
+    /// Netlink: what the kernel tells all.
+    Feed,
+    /// Netlink: what it tells because the supervisor has asked.
+    Dump,
 }
 
 /// What is to be told of the whole daemon.
@@ -39,6 +54,30 @@ pub struct Daemon {
     pub link_lost: u64,
 }
 
+/// What a lane has done for a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct News {
+    /// The lane's helper.
+    pub helper: String,
+    /// The kernel's id.
+    pub id: u32,
+    /// As the originator sees it.
+    pub orig: Tuple,
+    /// Its zone.
+    pub zone: u16,
+    /// What became of its announcement.
+    pub what: What,
+}
+
+/// What became of an announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum What {
+    /// The kernel expects the connection.
+    Granted,
+    /// It does not.
+    Refused,
+}
+
 /// Broker → supervisor. None of it is trusted: a broker that lies is told nothing it may not know, and does nothing to a packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FromBroker {
@@ -51,8 +90,39 @@ pub enum FromBroker {
     },
     /// It wants the helpers' status.
     StatusPlease,
+    /// The kernel is to tell of everything there is; the answer comes on the dump socket.
+    Dump {
+        /// Of what.
+        table: Table,
+        /// The number of the request, which is the answers' number, too.
+        seq: u32,
+    },
+    /// The kernel has dropped events; how many?
+    Gap,
+    /// Helped connections that have ended: hints.
+    Closed(Vec<Closed>),
     /// Its own counts, for `cthelperctl status`.
     Figures(Figures),
+}
+
+/// A table of the kernel's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Table {
+    /// Connections.
+    Flows,
+    /// Expectations.
+    Expectations,
+}
+
+/// A connection that has ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// Its helper.
+    pub helper: String,
+    /// The kernel's id.
+    pub id: u32,
+    /// As the originator saw it.
+    pub orig: Tuple,
 }
 
 /// What a broker counts of itself.
@@ -64,6 +134,6 @@ pub struct Figures {
     pub subscribers: u64,
     /// Events of the kernel that were read.
     pub events: u64,
-    /// Records that subscribers lost because they were slow.
+    /// Events that subscribers lost because they were slow.
     pub lost: u64,
 }

@@ -1,22 +1,25 @@
 //! What a client of `events.sock` may ask for: one line, one JSON object.
 
-use serde::Deserialize;
-
-/// Longest request, bytes with its line feed.
-pub(super) const REQUEST: usize = 4096;
+use cthelper_proto::events_sock::{self, Answer, Denial, Denied, Granted, MAX_REQUEST};
+use serde::{Deserialize, Serialize};
 
 /// What is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// The counters, as OpenMetrics text.
     Metrics,
+    /// The connections that have a helper, a JSON object a line.
+    Flows,
+    /// A queue's events.
+    Events(events_sock::Request),
 }
 
-/// The object as it is written.
+/// What is wanted once, `{"metrics":{}}` or `{"flows":{}}`.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    metrics: Option<Nothing>,
+#[serde(rename_all = "lowercase")]
+enum Once {
+    Metrics(Nothing),
+    Flows(Nothing),
 }
 
 /// `{}`: what is wanted has no particulars.
@@ -38,26 +41,37 @@ pub(super) enum Asked {
 /// Reads the first line. What follows it is not looked at: a client has one wish.
 pub(super) fn asked(bytes: &[u8]) -> Asked {
     let Some(line) = bytes.iter().position(|byte| *byte == b'\n').and_then(|end| bytes.get(..end)) else {
-        let wrong = || Asked::Wrong(format!("a request has at most {REQUEST} bytes"));
-        return if bytes.len() < REQUEST { Asked::Incomplete } else { wrong() };
+        let wrong = || Asked::Wrong(format!("a request has at most {MAX_REQUEST} bytes"));
+        return if bytes.len() < MAX_REQUEST { Asked::Incomplete } else { wrong() };
     };
-    match serde_json::from_slice::<Line>(line) {
-        Ok(Line { metrics: Some(Nothing {}) }) => Asked::Wanted(Wanted::Metrics),
-        Ok(Line { metrics: None }) => Asked::Wrong("nothing is asked for".to_owned()),
+    match serde_json::from_slice::<Once>(line) {
+        Ok(Once::Metrics(Nothing {})) => return Asked::Wanted(Wanted::Metrics),
+        Ok(Once::Flows(Nothing {})) => return Asked::Wanted(Wanted::Flows),
+        Err(_) => {}
+    }
+    match serde_json::from_slice::<events_sock::Request>(line) {
+        Ok(request) => Asked::Wanted(Wanted::Events(request)),
         Err(error) => Asked::Wrong(error.to_string()),
     }
 }
 
-/// `{"error":"…"}` as a line.
-pub(super) fn error(reason: &str) -> Vec<u8> {
-    let mut line = serde_json::json!({ "error": reason }).to_string().into_bytes();
-    line.push(b'\n');
-    line
+/// The answer to one who gets nothing.
+pub(super) fn denied(code: Denial, reason: &str, queues: Vec<u16>) -> Vec<u8> {
+    line(&Answer::Error(Denied { code, reason: reason.to_owned(), queues }))
 }
 
-/// `{"ok":"…"}` as a line.
+/// The answer to a subscriber.
+pub(super) fn granted(granted: Granted) -> Vec<u8> {
+    line(&Answer::Ok(granted))
+}
+
+/// `{"ok":"…"}`: what was wanted follows, up to the end.
 pub(super) fn ok(what: &str) -> Vec<u8> {
-    let mut line = serde_json::json!({ "ok": what }).to_string().into_bytes();
+    line(&serde_json::json!({ "ok": what }))
+}
+
+fn line(value: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     line
 }
@@ -71,13 +85,27 @@ mod tests {
     #[test]
     fn a_request_is_one_line_and_nothing_unknown_is_overlooked() {
         assert_eq!(asked(b"{\"metrics\":{}}\n"), Asked::Wanted(Wanted::Metrics));
+        assert_eq!(asked(b"{\"flows\":{}}\n"), Asked::Wanted(Wanted::Flows));
         assert_eq!(asked(b"{\"metrics\":{}}"), Asked::Incomplete);
-        assert_eq!(asked(b"{}\n"), Asked::Wrong("nothing is asked for".to_owned()));
-        for wrong in [&b"{\"metrics\":{},\"more\":1}\n"[..], b"\n", b"metrics\n", b"{\"metrics\":{\"x\":1}}\n", b"\xff\n"] {
+        let Asked::Wanted(Wanted::Events(request)) = asked(b"{\"queue\":7,\"format\":\"json\"}\nrest") else { panic!() };
+        assert_eq!((request.queue, request.resync), (7, false));
+        let wrong: [&[u8]; 7] = [
+            b"{\"metrics\":{},\"more\":1}\n",
+            b"\n",
+            b"{}\n",
+            b"metrics\n",
+            b"{\"metrics\":{\"x\":1}}\n",
+            b"\xff\n",
+            b"{\"queue\":65536}\n",
+        ];
+        for wrong in wrong {
             assert!(matches!(asked(wrong), Asked::Wrong(_)), "{}", wrong.escape_ascii());
         }
-        assert_eq!(asked(&[b'{'; REQUEST]), Asked::Wrong("a request has at most 4096 bytes".to_owned()));
-        assert_eq!(error("a \"b\"\n"), b"{\"error\":\"a \\\"b\\\"\\n\"}\n");
+        assert_eq!(asked(&[b'{'; MAX_REQUEST]), Asked::Wrong("a request has at most 1024 bytes".to_owned()));
+        assert_eq!(
+            denied(Denial::Busy, "a \"b\"\n", Vec::new()),
+            b"{\"error\":{\"code\":\"busy\",\"reason\":\"a \\\"b\\\"\\n\"}}\n"
+        );
     }
 
     proptest! {

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use cthelper_policy::config::QueueConfig;
 use cthelper_policy::confine;
 use nix::sys::prctl;
 use nix::sys::socket::{SockType, getsockopt, sockopt};
@@ -69,24 +70,27 @@ fn last_word(word: &str) {
 fn serve(link: &impl AsFd, ready: &FromBroker) -> io::Result<()> {
     say(link, ready, &[])?;
     match equipped(link)? {
-        Some(sockets) => Hub::new(link.as_fd(), sockets)?.run(),
+        Some((sockets, queues)) => Hub::new(link.as_fd(), sockets, queues)?.run(),
         None => Ok(()),
     }
 }
 
-/// The sockets that it is given until `Go`; `None` if the supervisor hangs up before.
-fn equipped(link: &impl AsFd) -> io::Result<Option<Sockets>> {
-    let mut sockets = Sockets::default();
+/// The sockets and queues that it is given until `Go`; `None` if the supervisor hangs up before.
+fn equipped(link: &impl AsFd) -> io::Result<Option<(Sockets, Vec<QueueConfig>)>> {
+    let (mut sockets, mut queues) = (Sockets::default(), Vec::new());
     loop {
         match wait_for::<ToBroker>(link)? {
-            Heard::Message(ToBroker::Go, _) => return Ok(Some(sockets)),
+            Heard::Message(ToBroker::Go, _) => return Ok(Some((sockets, queues))),
             Heard::Message(ToBroker::Socket(kind), mut beside) => {
                 let socket: OwnedFd = beside.pop().filter(|_| beside.is_empty()).ok_or(io::ErrorKind::InvalidData)?;
                 match kind {
                     Kind::Events => sockets.events = Some(socket),
                     Kind::Metrics => sockets.metrics = Some(socket),
+                    Kind::Feed => sockets.feed = Some(socket),
+                    Kind::Dump => sockets.dump = Some(socket),
                 }
             }
+            Heard::Message(ToBroker::Queue(setting), _) => queues.extend(setting.into_config()),
             Heard::Message(..) | Heard::Nothing => {}
             Heard::Hangup => return Ok(None),
         }

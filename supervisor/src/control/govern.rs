@@ -6,12 +6,14 @@ use std::time::Duration;
 use cthelper_policy::config::Config;
 use cthelper_policy::config::reload::{differences, live_part_of_all};
 use cthelper_proto::ctl::{Evidence, HelperStatus, Reply, Request, Status};
+use cthelper_proto::types::FlowId;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::audit::Audit;
 use crate::broker::board::Board;
+use crate::broker::protocol::Closed;
 use crate::configuration::Source;
-use crate::lane::{Command, Handle};
+use crate::lane::{Command, HINTS, Handle};
 
 /// A lane that does not answer within this time is reported as such; a lane's turn takes milliseconds.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -102,6 +104,7 @@ impl Governor {
             }
         }
         *config = live_part_of_all(&config, &new);
+        self.kept.broker.set_queues(&config.queues);
         let (applied, waiting) = (changes.applied(), changes.waiting());
         tracing::info!(applied = applied.join(", "), waiting = waiting.join(", "), "configuration read again");
         Reply::Reloaded { applied, waiting }
@@ -119,6 +122,17 @@ impl Governor {
         }
         helpers.sort_by(|a, b| a.name.cmp(&b.name));
         Status { helpers, version: env!("CARGO_PKG_VERSION").to_owned(), broker: self.kept.broker.read() }
+    }
+
+    /// Hands hints of ended connections to the lanes concerned.
+    pub(crate) fn closed(&self, closed: &[Closed]) {
+        for lane in self.lanes.iter() {
+            let of_lane = closed.iter().filter(|one| one.helper == lane.name).map(|one| (FlowId(one.id), one.orig));
+            let ended: Vec<_> = of_lane.take(HINTS).collect();
+            if !ended.is_empty() {
+                lane.order(Command::Closed(ended));
+            }
+        }
     }
 
     /// A lane that lives and does not answer within this time. One that is over is none: that is told otherwise.

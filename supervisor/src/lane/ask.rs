@@ -12,6 +12,7 @@ use nix::sys::socket::{MsgFlags, recv, send};
 use super::Lane;
 use super::session::OutOfTurn;
 use super::tickets::{Announces, Held};
+use crate::broker::protocol::{News, ToBroker, What};
 use crate::kernel::{Denied, Kernel, Wish};
 
 /// Longest ask, bytes. A manifest at all its limits has about 500.
@@ -74,6 +75,7 @@ impl<K: Kernel> Lane<K> {
             Ok((_, grant)) if held.confirmed => {
                 self.flows.granted(held, expect, grant, now);
                 self.counters.expectations += 1;
+                self.link.tell(&news(self.setup.name(), held, What::Granted));
                 Ok(Answer::Granted(grant))
             }
             Ok((permit, grant)) => {
@@ -83,6 +85,7 @@ impl<K: Kernel> Lane<K> {
             Err(rule) => {
                 self.flows.went_plain(held, now);
                 let master = Master::from(&held.flow.orig);
+                self.link.tell(&news(self.setup.name(), held, What::Refused));
                 self.refuse(rule, master, Some(expect));
                 Ok(Answer::Refused(rule))
             }
@@ -125,6 +128,11 @@ impl<K: Kernel> Lane<K> {
 /// The grant this worker has had for the same announcement of this first packet.
 fn granted_just_now(held: &Held, expect: &Expect) -> Option<Grant> {
     held.announces.filter(|announces| announces.expect == *expect).map(|announces| announces.grant)
+}
+
+/// What the broker is told of an announcement.
+pub(super) fn news(helper: &str, held: &Held, what: What) -> ToBroker {
+    ToBroker::News(News { helper: helper.to_owned(), id: held.flow.id.0, orig: held.flow.orig, zone: held.zone, what })
 }
 
 /// Asks the kernel; under NAT, port after port until one is free. Returns the port that was agreed on. The master of a first packet is

@@ -132,6 +132,11 @@ impl Flows {
         times < RESENDS
     }
 
+    /// The connection is gone.
+    pub(super) fn forget(&mut self, id: FlowId, orig: Tuple) {
+        self.entries.remove(&(id, orig));
+    }
+
     fn entry(&mut self, flow: &Flow, now: Instant) -> &mut Entry {
         if self.entries.len() >= FLOWS && !self.entries.contains_key(&key(flow)) {
             self.forget_oldest_half();

@@ -20,6 +20,7 @@ use nix::errno::Errno;
 use nix::sys::eventfd::EventFd;
 
 use crate::audit::Audit;
+use crate::broker::link::Link;
 use crate::kernel::{Fault, Kernel};
 use crate::quarantine::Quarantine;
 use crate::spawn::Identity;
@@ -27,6 +28,7 @@ use crate::warden::Post;
 
 mod ask;
 mod circuit;
+mod closed;
 mod counters;
 mod crew;
 mod flows;
@@ -44,6 +46,7 @@ mod wait;
 mod worker;
 
 use circuit::Down;
+pub use closed::HINTS;
 use counters::Counters;
 use crew::Crew;
 use flows::Flows;
@@ -107,6 +110,8 @@ pub struct Lane<K> {
     orders: Receiver<Command>,
     wake: Arc<EventFd>,
     audit: Audit,
+    /// Where the broker is told what becomes of announcements.
+    link: Link,
     quarantine: Quarantine,
     crew: Crew,
     /// Workers that are gone for us, whose end the warden has not told yet.
@@ -162,6 +167,7 @@ impl<K: Kernel> Lane<K> {
             orders,
             wake,
             audit,
+            link: Link::default(),
             quarantine,
             crew: Crew::default(),
             mourning: Vec::new(),
@@ -188,6 +194,12 @@ impl<K: Kernel> Lane<K> {
             edited: Vec::new(),
         };
         Ok((lane, handle))
+    }
+
+    /// What becomes of announcements is told there; a lane that has no such link tells nobody.
+    #[must_use]
+    pub fn with_link(self, link: Link) -> Self {
+        Self { link, ..self }
     }
 
     /// Serves until told to stop, and leaves nothing behind that would hold packets up. `on_start` is called once, when the first worker

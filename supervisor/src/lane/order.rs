@@ -8,6 +8,7 @@ use std::time::Instant;
 use cthelper_policy::config::HelperConfig;
 use cthelper_proto::ctl::{HelperStatus, LaneState, WorkerStatus};
 use cthelper_proto::events::Event;
+use cthelper_proto::types::{FlowId, Tuple};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use tokio::sync::oneshot;
@@ -30,6 +31,8 @@ pub enum Command {
     Disable(oneshot::Sender<Result<(), String>>),
     /// Serve by these settings from now on.
     Reconfigure(Box<HelperConfig>, oneshot::Sender<Result<(), String>>),
+    /// These connections have ended, says the broker.
+    Closed(Vec<(FlowId, Tuple)>),
     /// Disable in the kernel, answer what is queued, end.
     Stop,
     /// Answer what has been taken from the queue and end; the rest waits for a successor. The helper stays as it is.
@@ -81,6 +84,7 @@ impl<K: Kernel> Lane<K> {
                     drop(answer.send(done.map_err(|fault| fault.to_string())));
                 }
                 Command::Reconfigure(config, answer) => drop(answer.send(self.reconfigure(&config))),
+                Command::Closed(ended) => self.forget(&ended),
                 Command::Stop => self.stop(),
                 // Where there is no queue yet, there is nothing to leave to anybody.
                 Command::HandOver if !self.started => self.stop(),

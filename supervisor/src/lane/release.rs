@@ -8,9 +8,10 @@ use cthelper_proto::packet::edit::{Applied, EditError, apply};
 use cthelper_proto::types::State;
 
 use super::Lane;
-use super::ask::rule_of;
+use super::ask::{news, rule_of};
 use super::session::OutOfTurn;
 use super::tickets::{Announces, Held};
+use crate::broker::protocol::What;
 use crate::kernel::{Change, Kernel, Made, Release, Wish};
 
 /// What is wrong with the edits of a verdict.
@@ -110,11 +111,13 @@ impl<K: Kernel> Lane<K> {
         match self.kernel.release_announcing(held.id, change, &wish) {
             Ok(made) => {
                 self.counters.expectations += 1;
+                self.link.tell(&news(self.setup.name(), held, What::Granted));
                 if made == Made::Unseen {
                     self.counters.trouble("expectation-unseen");
                 }
             }
             Err(denied) => {
+                self.link.tell(&news(self.setup.name(), held, What::Refused));
                 self.refuse(rule_of(denied), Master::from(&held.flow.orig), Some(expect));
             }
         }

@@ -107,6 +107,11 @@ impl Tickets {
         self.of_flow.contains_key(&(flow.id, flow.orig))
     }
 
+    /// Likewise, by what names the flow.
+    pub(super) fn holds(&self, id: FlowId, orig: &Tuple) -> bool {
+        self.of_flow.contains_key(&(id, *orig))
+    }
+
     /// The first `count` waiting packets are with the worker now.
     pub(super) fn sent(&mut self, count: usize, deadline: Instant) {
         for mut held in self.waiting.drain(..count.min(self.waiting.len())) {

@@ -9,6 +9,7 @@
 . "$REPO/tests/vm/guest/datagrams.sh"
 . "$REPO/tests/vm/guest/own-filter.sh"
 . "$REPO/tests/vm/guest/tools.sh"
+. "$REPO/tests/vm/guest/events.sh"
 . "$REPO/tests/vm/guest/records.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
@@ -37,6 +38,7 @@ for source in "$@"; do
         server_start vsftpd && { chaos; own_filter; }
         hostile $HOSTILE
         tools
+        server_start pyftpdlib && events
     else
         source_stop
     fi

@@ -80,14 +80,6 @@ impl ProtoInfo {
         name(*state, names)
     }
 
-    /// The state as `libnetfilter_conntrack` prints it: DCCP's by SCTP's names.
-    pub(in crate::netlink) fn printed_state(&self) -> Option<&'static str> {
-        match self {
-            Self::Dccp { state, .. } => name(*state, &SCTP_STATES),
-            _ => self.state(),
-        }
-    }
-
     /// All names of states there are, each once.
     pub fn state_names() -> impl Iterator<Item = &'static str> {
         let others = SCTP_STATES.into_iter().filter(|name| !TCP_STATES.contains(name));

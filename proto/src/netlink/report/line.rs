@@ -66,7 +66,7 @@ fn flow(f: &mut fmt::Formatter<'_>, entry: &Entry<'_>, now: Moment) -> fmt::Resu
     if let Some(timeout) = entry.timeout {
         write!(out, "{timeout} ")?;
     }
-    if let Some(state) = entry.protoinfo.and_then(|info| info.printed_state()) {
+    if let Some(state) = entry.protoinfo.and_then(|info| info.state()) {
         write!(out, "{state} ")?;
     }
     directions(out, entry)?;

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use cthelper_proto::events_sock::{Denial, Denied};
 use serde::Deserialize;
 
 use crate::control::{unanswered, unreachable_daemon};
@@ -20,7 +21,7 @@ const METRICS: u64 = 4 << 20;
 /// The first line of an answer.
 #[derive(Deserialize)]
 struct Answer {
-    error: Option<String>,
+    error: Option<Denied>,
 }
 
 /// Connects, asks, and returns what follows a good answer.
@@ -31,7 +32,10 @@ pub fn ask(runtime_dir: &Path, request: &str) -> Result<BufReader<UnixStream>, F
     let (line, rest) = exchanged?;
     match serde_json::from_str::<Answer>(&line) {
         Ok(Answer { error: None }) => Ok(rest),
-        Ok(Answer { error: Some(reason) }) => Err(Failure::new(Exit::Unavailable, format!("cthelperd: {reason}"))),
+        Ok(Answer { error: Some(Denied { code, reason, .. }) }) => {
+            let exit = if code == Denial::Forbidden { Exit::Permission } else { Exit::Unavailable };
+            Err(Failure::new(exit, format!("cthelperd: {reason}")))
+        }
         Err(error) if line.is_empty() => Err(unanswered(&std::io::Error::new(std::io::ErrorKind::UnexpectedEof, error))),
         Err(error) => {
             let words = format!("cthelperd's answer cannot be read ({error}): is it of another version?");
@@ -85,7 +89,10 @@ mod tests {
     fn whole_answers_are_taken_and_others_named() {
         assert_eq!(answered("good", "{\"ok\":\"metrics\"}\na 1\n# EOF\n").unwrap(), "a 1\n# EOF\n");
         assert_eq!(answered("cut", "{\"ok\":\"metrics\"}\na 1\n").unwrap_err().exit, Exit::Software);
-        assert_eq!(answered("no", "{\"error\":\"too many clients\"}\n").unwrap_err().words, "cthelperd: too many clients");
+        assert_eq!(
+            answered("no", "{\"error\":{\"code\":\"busy\",\"reason\":\"too many clients\"}}\n").unwrap_err().words,
+            "cthelperd: too many clients"
+        );
         assert_eq!(answered("empty", "").unwrap_err().exit, Exit::Unavailable);
         assert_eq!(answered("foreign", "SSH-2.0\n").unwrap_err().exit, Exit::Software);
     }

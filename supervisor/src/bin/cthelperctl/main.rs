@@ -30,6 +30,7 @@ mod doctor;
 mod events;
 mod exit;
 mod expect;
+mod flows;
 mod helpers;
 mod import;
 mod nfct;
@@ -103,6 +104,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         }
         Command::Rules(dialect) => rules::run(dialect, runtime_dir, &mut out)?,
         Command::Events(wanted) => events::run(wanted, runtime_dir, &mut out)?,
+        Command::Flows(wanted) => flows::run(*wanted, runtime_dir, &mut out)?,
         Command::Expect(wanted) => expect::run(wanted, &mut out)?,
         Command::Metrics => out.write_all(broker::metrics(runtime_dir)?.as_bytes())?,
         Command::Import { file } => import::run(file, &mut out, &mut io::stderr())?,

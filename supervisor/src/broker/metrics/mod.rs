@@ -4,6 +4,7 @@
 mod text;
 
 use cthelper_proto::ctl::{HelperStatus, LaneState};
+use cthelper_proto::netlink::report::Kind;
 
 pub use text::text;
 
@@ -31,6 +32,30 @@ pub struct Counts {
     pub dropped: [u64; Dropped::ALL.len()],
     /// Times the metrics were fetched.
     pub scrapes: u64,
+    /// Clients that get events.
+    pub subscribers: u64,
+    /// Events of the kernel, by kind, in the order of [`Kind::ALL`].
+    pub events: [u64; Kind::ALL.len()],
+    /// Events put before subscribers, each counted for each.
+    pub queued: u64,
+    /// Of these, those that slow subscribers lost.
+    pub lost: u64,
+    /// Times the kernel said that it had dropped events.
+    pub gaps: u64,
+    /// Events it has dropped, by its own count.
+    pub dropped_by_kernel: u64,
+    /// Dumps of everything there is.
+    pub dumps: u64,
+    /// Dumps that failed and were begun again.
+    pub dumps_failed: u64,
+    /// Messages of the kernel that could not be read.
+    pub malformed: u64,
+    /// Attributes that are unknown or broken and were left out.
+    pub skipped: u64,
+    /// Connections by helper.
+    pub flows: Vec<(String, u64)>,
+    /// Connections for which the mirror had no room.
+    pub overflow: u64,
 }
 
 impl Counts {
@@ -307,6 +332,108 @@ pub const METRICS: &[Metric] = &[
         labels: &[],
         help: "Times these metrics were asked for",
         read: |s| one(s.broker.scrapes),
+    },
+    Metric {
+        name: "cthelperd_broker",
+        unit: "subscribers",
+        kind: Type::Gauge,
+        labels: &[],
+        help: "Clients that get events",
+        read: |s| one(s.broker.subscribers),
+    },
+    Metric {
+        name: "cthelperd_broker",
+        unit: "events",
+        kind: Type::Counter,
+        labels: &["kind"],
+        help: "Events of the kernel that were read: new, update, destroy, expect-new, expect-destroy",
+        read: |s| {
+            let sample = |(kind, count): (Kind, u64)| Sample { labels: vec![kind.name().to_owned()], value: Value::Whole(count) };
+            Kind::ALL.into_iter().zip(s.broker.events).map(sample).collect()
+        },
+    },
+    Metric {
+        name: "cthelperd_broker_queued",
+        unit: "events",
+        kind: Type::Counter,
+        labels: &[],
+        help: "Events put before subscribers, each counted for each subscriber",
+        read: |s| one(s.broker.queued),
+    },
+    Metric {
+        name: "cthelperd_broker_lost",
+        unit: "events",
+        kind: Type::Counter,
+        labels: &[],
+        help: "Of these, those that subscribers lost because they were slow; each is told how many",
+        read: |s| one(s.broker.lost),
+    },
+    Metric {
+        name: "cthelperd_broker",
+        unit: "gaps",
+        kind: Type::Counter,
+        labels: &[],
+        help: "Times the kernel said that it had dropped events; each is followed by a dump",
+        read: |s| one(s.broker.gaps),
+    },
+    Metric {
+        name: "cthelperd_broker_kernel_dropped",
+        unit: "messages",
+        kind: Type::Counter,
+        labels: &[],
+        help: "Events the kernel has dropped since this broker's start, by its own count (/proc/net/netlink)",
+        read: |s| one(s.broker.dropped_by_kernel),
+    },
+    Metric {
+        name: "cthelperd_broker",
+        unit: "dumps",
+        kind: Type::Counter,
+        labels: &[],
+        help: "Complete readings of the kernel's tables: at the start, after gaps, for subscribers that ask",
+        read: |s| one(s.broker.dumps),
+    },
+    Metric {
+        name: "cthelperd_broker_failed",
+        unit: "dumps",
+        kind: Type::Counter,
+        labels: &[],
+        help: "Readings that failed and were begun again",
+        read: |s| one(s.broker.dumps_failed),
+    },
+    Metric {
+        name: "cthelperd_broker_malformed",
+        unit: "messages",
+        kind: Type::Counter,
+        labels: &[],
+        help: "Messages of the kernel that could not be read",
+        read: |s| one(s.broker.malformed),
+    },
+    Metric {
+        name: "cthelperd_broker_skipped",
+        unit: "attributes",
+        kind: Type::Counter,
+        labels: &[],
+        help: "Attributes of events that are unknown or broken and were left out",
+        read: |s| one(s.broker.skipped),
+    },
+    Metric {
+        name: "cthelperd",
+        unit: "flows",
+        kind: Type::Gauge,
+        labels: HELPER,
+        help: "Connections that have the helper now",
+        read: |s| {
+            let sample = |(helper, count): &(String, u64)| Sample { labels: vec![helper.clone()], value: Value::Whole(*count) };
+            s.broker.flows.iter().map(sample).collect()
+        },
+    },
+    Metric {
+        name: "cthelperd_mirror_overflow",
+        unit: "flows",
+        kind: Type::Counter,
+        labels: &[],
+        help: "Connections of which nothing could be remembered, because there were too many",
+        read: |s| one(s.broker.overflow),
     },
 ];
 

@@ -8,6 +8,7 @@ pub mod crashes;
 pub mod doctor;
 pub mod events;
 pub mod expect;
+pub mod flows;
 pub mod helpers;
 pub mod rules;
 pub mod status;
@@ -66,6 +67,8 @@ pub enum Command {
     Expect(expect::Expect),
     /// Print the events of an event queue until they end
     Events(events::Options),
+    /// The connections that have a helper, and those that were announced in them
+    Flows(flows::Options),
     /// The daemon's counters as OpenMetrics text; any user may ask
     Metrics,
     /// The helpers of a conntrackd.conf as a configuration of cthelperd; what will differ is said on stderr

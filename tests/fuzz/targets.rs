@@ -1,0 +1,129 @@
+//! Everything of ours that reads bytes of others, but helpers.
+
+use cthelper_policy::config::Config;
+use cthelper_policy::events::{Filter, Known};
+use cthelper_proto::events_sock::{Answer, Notice, Request};
+use cthelper_proto::ipc::{self, Ask, Edit, FromWorker, ToWorker};
+use cthelper_proto::netlink::conntrack::Conntrack;
+use cthelper_proto::netlink::cthelper::Helper;
+use cthelper_proto::netlink::message::{Body, messages};
+use cthelper_proto::netlink::queue::Packet;
+use cthelper_proto::netlink::report::{Moment, Report};
+use cthelper_proto::netlink::{Attrs, tuple};
+use cthelper_proto::packet::{dissect, edit};
+use cthelper_proto::types::Tuple;
+
+use crate::{Target, helpers, seeds};
+
+pub(crate) fn all() -> Vec<Target> {
+    let mut all = vec![
+        target("netlink", seeds::netlink(), netlink),
+        target("packet", packets(), packet),
+        target("ipc", frames(), ipc),
+        target("filter", seeds::corpus("filter"), filter),
+        target("config", configs(), |bytes| drop(Config::parse(&String::from_utf8_lossy(bytes), "fuzz"))),
+        target("events-sock", seeds::corpus("events-sock"), |bytes| {
+            let _ = serde_json::from_slice::<Request>(bytes);
+            let _ = serde_json::from_slice::<Answer>(bytes);
+        }),
+    ];
+    all.extend(helpers::all());
+    all
+}
+
+fn target(name: &str, seeds: Vec<Vec<u8>>, read: impl FnMut(&[u8]) + Send + 'static) -> Target {
+    Target { name: name.to_owned(), seeds, reader: Box::new(|| Box::new(read)) }
+}
+
+/// Everything anybody reads of a message, whatever it is.
+fn netlink(bytes: &[u8]) {
+    for message in messages(bytes).flatten() {
+        let _ = Notice::from_raw(&message);
+        if let Ok(Some(report)) = Report::parse(&message) {
+            let line = report.line(Moment(1), true).to_string();
+            assert_eq!(line.lines().count(), 1, "{line:?}");
+            serde_json::to_string(&report.json(Moment(1))).unwrap();
+            Filter::parse("addr ::/0 or port 1 or not state established or label 1 or helped")
+                .unwrap()
+                .matches(&report, &Known::default());
+        }
+        if let Body::Nf { family, res_id, attrs, .. } = message.body {
+            attributes(family, res_id, attrs);
+        }
+    }
+}
+
+fn attributes(family: u8, res_id: u16, attrs: Attrs<'_>) {
+    let _ = Conntrack::parse(attrs);
+    let _ = Helper::parse(attrs);
+    let _ = tuple::parse_zoned(attrs);
+    if let Ok(queued) = Packet::parse(family, res_id, attrs) {
+        packet(queued.payload);
+    }
+}
+
+/// A packet, read and edited.
+fn packet(bytes: &[u8]) {
+    let Ok(dissected) = dissect(bytes) else { return };
+    let _: Option<Tuple> = dissected.tuple();
+    let mut out = Vec::new();
+    for edit in [
+        Edit { at: 0, cut: 0, put: b"1234".to_vec() },
+        Edit { at: 3, cut: 9, put: vec![] },
+        Edit { at: u16::MAX, cut: 1, put: vec![0; 9] },
+    ] {
+        out.clear();
+        if edit::apply(bytes, &[edit], &mut out).is_ok() {
+            assert!(dissect(&out).is_ok(), "what was edited can be read");
+        }
+    }
+}
+
+/// The payloads of queued packets, and a few more.
+fn packets() -> Vec<Vec<u8>> {
+    let all = seeds::netlink();
+    let queued = all.iter().flat_map(|datagram| messages(datagram)).flatten().filter_map(|message| match message.body {
+        Body::Nf { family, res_id, attrs, .. } => Some(Packet::parse(family, res_id, attrs).ok()?.payload.to_vec()),
+        _ => None,
+    });
+    queued.collect()
+}
+
+/// Records of the channels, as either end reads them.
+fn ipc(bytes: &[u8]) {
+    let _ = ipc::frames::<ToWorker>(bytes).count();
+    let _ = ipc::frames::<FromWorker>(bytes).count();
+    let _ = ipc::frames::<Ask>(bytes).count();
+    let _ = ipc::frames::<ipc::Answer>(bytes).count();
+}
+
+fn frames() -> Vec<Vec<u8>> {
+    helpers::headers()
+        .iter()
+        .map(|header| {
+            let mut record = Vec::new();
+            ipc::append(&ToWorker::Packet(*header), b"PASV\r\n", &mut record).unwrap();
+            record
+        })
+        .collect()
+}
+
+/// A filter is what it prints as, or a mistake that has a place.
+fn filter(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match Filter::parse(&text) {
+        Ok(filter) => assert_eq!(Filter::parse(&filter.to_string()), Ok(filter)),
+        Err(error) => assert!(error.at <= text.len() && !error.reason.is_empty()),
+    }
+}
+
+/// The packaged example, as it is and with every key uncommented.
+fn configs() -> Vec<Vec<u8>> {
+    let example = include_str!("../../packaging/examples/cthelperd.toml");
+    let keys: Vec<&str> = example
+        .lines()
+        .filter_map(|line| line.strip_prefix("# "))
+        .filter(|key| key.starts_with('[') || key.contains(" = "))
+        .collect();
+    vec![example.as_bytes().to_vec(), format!("[helper.ftp]\n{}", keys.join("\n")).into_bytes()]
+}
