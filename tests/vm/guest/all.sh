@@ -10,7 +10,6 @@
 . "$REPO/tests/vm/guest/own-filter.sh"
 . "$REPO/tests/vm/guest/tools.sh"
 . "$REPO/tests/vm/guest/events.sh"
-. "$REPO/tests/vm/guest/records.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -46,5 +45,4 @@ done
 server_stop
 [ -z "$SOURCE_PID" ] || source_stop
 for source in "$@"; do datagrams $source; done
-records_all "$@"
 exit 0
