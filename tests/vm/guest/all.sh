@@ -10,6 +10,7 @@
 . "$REPO/tests/vm/guest/own-filter.sh"
 . "$REPO/tests/vm/guest/tools.sh"
 . "$REPO/tests/vm/guest/events.sh"
+. "$REPO/tests/vm/guest/records.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -45,4 +46,5 @@ done
 server_stop
 [ -z "$SOURCE_PID" ] || source_stop
 for source in "$@"; do datagrams $source; done
+case " $* " in *" ours "*) records_all ours ;; esac   # the others by hand: records.sh
 exit 0
