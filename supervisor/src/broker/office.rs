@@ -82,6 +82,8 @@ pub struct Office {
     queues: watch::Receiver<Queues>,
     /// The kernel's sockets of the broker that lives.
     feed: Option<Feed>,
+    /// The kernel has dropped events of it.
+    has_gaps: bool,
     /// What a broker may still say.
     hearing: Bucket,
     /// How many more hints go to lanes.
@@ -116,6 +118,7 @@ impl Office {
             answered,
             queues,
             feed: None,
+            has_gaps: false,
             hearing,
             hints,
         }
@@ -135,6 +138,7 @@ impl Office {
             };
             self.link.set(None);
             self.feed = None;
+            self.has_gaps = false;
             self.board.change(|status| {
                 *status = BrokerStatus { state: BrokerState::Restarting, restarts: self.restarts + 1, ..BrokerStatus::default() }
             });
@@ -352,7 +356,7 @@ impl Office {
                     tracing::warn!(%errno, ?table, "the kernel does not tell what there is; the broker asks again");
                 }
             }
-            FromBroker::Gap => self.tell_dropped(),
+            FromBroker::Gap => self.has_gaps = true,
             FromBroker::Figures(figures) => self.board.change(|status| {
                 (status.clients, status.subscribers) = (figures.clients, figures.subscribers);
                 (status.events, status.lost) = (figures.events, figures.lost);
@@ -361,6 +365,9 @@ impl Office {
     }
 
     async fn tell_status(&self, governor: &Governor) {
+        if self.has_gaps {
+            self.tell_dropped();
+        }
         for helper in governor.status().await.helpers {
             match serde_json::to_string(&helper) {
                 Ok(json) => self.link.tell(&ToBroker::Helper(json)),

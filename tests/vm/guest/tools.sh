@@ -5,12 +5,15 @@
 TOOLS=$REPO/tests/vm/guest/tools
 
 tools() {
+    local begin=$SECONDS
     good=0 total=0
+    topology_clear
     tools_nfct
     tools_import
     tools_expect
     tools_rules
     tools_doctor
+    echo "tools: $((SECONDS - begin)) s"
     summary ours-tools
 }
 
