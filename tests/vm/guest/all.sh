@@ -46,5 +46,5 @@ done
 server_stop
 [ -z "$SOURCE_PID" ] || source_stop
 for source in "$@"; do datagrams $source; done
-records_all "$@"
+case " $* " in *" ours "*) records_all ours ;; esac   # the others by hand: records.sh
 exit 0

@@ -130,13 +130,13 @@ reloaded() {
 spares = 2' >>/etc/cthelperd/cthelperd.toml
     verdict reload systemctl reload cthelperd
     verdict reload-same-process is "$(supervisor)" "$pid"
-    verdict reload-applied wait_for 20 eval '[ "$(ours_status | grep -c \"spare\")" -ge 3 ]'
+    verdict reload-applied wait_for 20 eval '[ "$(ours_status | grep -o "\"pid\"" | wc -l)" -ge 3 ]'
 }
 
 # A restart hands over: what is announced meanwhile waits. The first version may be older than that.
 restarted() {
     local pid; pid=$(supervisor)
-    verdict restart-load load_start
+    load_start; verdict restart-load [ $? = 0 ]
     verdict restart systemctl restart cthelperd
     verdict restart-another wait_for 30 another "$pid"
     load_end restart
@@ -149,7 +149,7 @@ restarted() {
 
 upgraded() {
     local pid; pid=$(supervisor)
-    verdict upgrade-load load_start
+    load_start; verdict upgrade-load [ $? = 0 ]
     verdict upgrade apt install "$NEWER" "$NFCT"
     verdict upgrade-version is "$(dpkg-query -W -f '${Version}' cthelperd)" "$(version_of "$NEWER")"
     verdict upgrade-another wait_for 30 another "$pid"
@@ -159,7 +159,8 @@ upgraded() {
     verdict upgrade-watchdog is "$(unit WatchdogUSec)" 15s
     verdict upgrade-new-program eval 'cmp -s "/proc/$(supervisor)/exe" /usr/sbin/cthelperd'
     verdict upgrade-one-keeper is "$(pgrep -fc '^/proc/self/exe keeper [0-9]+ [0-9]+$')" 1
-    verdict upgrade-no-deleted-file eval '! ls -l /proc/[0-9]*/exe 2>/dev/null | grep "cthelper.*deleted"'
+    # The keeper is as old as its queues.
+    verdict upgrade-no-deleted-file eval '! ls -l /proc/[0-9]*/exe 2>/dev/null | grep "cthelper.*deleted" | grep -v "/proc/$(keeper)/"'
     verdict nfct-answers eval 'nfct list helper | grep -q "name = ftp"'
 }
 

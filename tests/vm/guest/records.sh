@@ -157,7 +157,7 @@ _records_scan() {   # 4|6 host
     printf 'connect_timeout = %s\n%s\n' $RECORDS_SECONDS "$2" >$folder/net.conf
     local host=$2
     case $host in *:*) host="[$host]" ;; esac
-    said=$(SANE_CONFIG_DIR=$folder ip netns exec client timeout $((RECORDS_SECONDS * 2)) \
+    said=$(SANE_CONFIG_DIR=$folder ip netns exec client timeout -k 1 $((RECORDS_SECONDS * 2)) \
         scanimage -d "net:$host:test:0" "${SCAN[@]}" 2>&1 >$folder/image)
     if [ -s $RECORDS_RUN/image ] && cmp -s $folder/image $RECORDS_RUN/image; then echo ok
     else echo "${said:-the image differs}" | tail -n 1; fi

@@ -1,6 +1,7 @@
 #!/bin/bash
 # capture.sh 6.1|6.12...: makes KERNEL.hex and KERNEL.lines anew: what that kernel told of connections and expectations, and what
-# conntrack(8) printed of it at the same time. (Called again by itself inside the guest.) A test of proto compares our lines with these.
+# conntrack(8) printed of it at the same time. (Called again by itself inside the guest.) proto/tests/lines.rs compares our lines with these.
+# Without a guest, as root: VM_OUT=DIR VM_KERNEL=NAME unshare -n sh -c 'ip link set lo up; capture.sh'.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 if [ -n "${VM_OUT:-}" ]; then

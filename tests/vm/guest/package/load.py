@@ -41,8 +41,8 @@ def attempt():
     """A download on a connection of its own: 1 if it came through."""
     try:
         with session() as ftp:
-            ftp.sock.settimeout(5)
-            ftp.timeout = 5
+            ftp.sock.settimeout(30)
+            ftp.timeout = 30
             got = bytearray()
             ftp.retrbinary("RETR file", got.extend)
             return got == expected
