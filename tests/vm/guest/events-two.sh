@@ -53,7 +53,8 @@ as 1001 "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN events --queue 1 >"$out/
 as 1002 "$out/consumer" $CTHELPERD_RUN/events.sock 2 >"$out/replication" 2>"$out/replication.err" &
 ctl events --queue 3 >"$out/labelled" 2>"$out/labelled.err" &
 ctl events --queue 4 >"$out/all" 2>"$out/all.err" &
-ctl events --queue 4 --count >"$out/count" 2>"$out/count.err" & count=$!
+# Not by `ctl`: a function in the background is a shell of its own, which a signal would end in place of the program.
+"$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN events --queue 4 --count >"$out/count" 2>"$out/count.err" & count=$!
 LC_ALL=C conntrack -E >"$out/conntrack" 2>"$out/conntrack.err" & conntrack=$!
 sleep 2
 
@@ -84,7 +85,7 @@ verdict traffic ip netns exec client /usr/bin/python3 "$out/traffic.py" make
 sleep 1
 conntrack -F >/dev/null 2>&1      # ends them all: DESTROY, caused by a program
 sleep 2
-kill -INT $count $conntrack; kill $serving; wait $count $conntrack 2>/dev/null
+kill -TERM $count; kill -INT $conntrack; kill $serving; wait $count $conntrack 2>/dev/null
 
 lines() { [ "$(grep -c -- "$2" "$1")" = "$3" ] || { echo "$(grep -c -- "$2" "$1") lines with '$2', not $3:"; head -n 5 "$1"; return 1; }; }
 verdict log-has-each-birth lines "$out/log" '^    \[NEW\] .* dport=21 ' 10
