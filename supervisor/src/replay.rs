@@ -20,7 +20,7 @@ use crate::warden::{Hiring, Post};
 pub struct Options {
     /// The captures.
     pub files: Vec<PathBuf>,
-    /// Through these helpers; where there is none, through the one whose worker held the packet, or else FTP.
+    /// Through these helpers; where there is none, through the one whose worker held the packet, or else the configuration's, or else FTP.
     pub helpers: Vec<String>,
     /// Settings of helpers, where they are not the built-in ones.
     pub config: Config,
@@ -46,7 +46,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     let mut total = Total::default();
     let mut failed = None;
     for file in &options.files {
-        let helpers = if options.helpers.is_empty() { helpers_of(file) } else { options.helpers.clone() };
+        let helpers = if options.helpers.is_empty() { helpers_of(file, &options.config) } else { options.helpers.clone() };
         for (setup, recipe) in setups(&options.config, &helpers)? {
             let mut hiring = Hiring::start(Path::new("/proc/self/exe")).map_err(no_warden)?;
             let post = hiring.post(&recipe).map_err(no_warden)?;
@@ -61,8 +61,9 @@ pub fn run(options: &Options, out: &mut dyn Write) -> Result<(), Failure> {
     failed.or_else(|| total.crashed()).map_or(Ok(()), Err)
 }
 
-/// Whose packet in hand it is, by the exhibits at the beginning of the file; FTP in any other file. One that cannot be read is no concern here.
-fn helpers_of(file: &Path) -> Vec<String> {
+/// Whose packet in hand it is, by the exhibits at the beginning of the file; in any other file those of the configuration, or else FTP. One
+/// that cannot be read is no concern here.
+fn helpers_of(file: &Path, config: &Config) -> Vec<String> {
     let mut helpers: Vec<String> = Vec::new();
     if let Ok(mut capture) = Capture::open(file) {
         while let Ok(Some(Record::Packet(CapturedPacket { exhibit: Some(exhibit), .. }))) = capture.next_record() {
@@ -70,6 +71,9 @@ fn helpers_of(file: &Path) -> Vec<String> {
                 helpers.push(exhibit.helper);
             }
         }
+    }
+    if helpers.is_empty() {
+        helpers.extend(config.helpers.keys().cloned());
     }
     if helpers.is_empty() { vec!["ftp".to_owned()] } else { helpers }
 }

@@ -8,6 +8,7 @@ mod datagrams;
 mod guides;
 mod import;
 mod operator;
+mod outside;
 mod records;
 
 use cthelper_tests::capture::{Link, pcap, pcapng};

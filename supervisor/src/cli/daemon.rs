@@ -63,7 +63,7 @@ pub struct Replay {
     /// pcap or pcapng files.
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
-    /// Only this helper; may be repeated. Without it: the one that a packet of the quarantine names, else ftp.
+    /// Only this helper; may be repeated. Without it: the one that a packet of the quarantine names, else those of the configuration, else ftp.
     #[arg(long = "helper", value_name = "NAME")]
     pub helpers: Vec<String>,
     /// Configuration file: settings and workers of helpers that are not shipped. None is read unless it is named.
