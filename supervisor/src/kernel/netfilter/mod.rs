@@ -244,7 +244,9 @@ fn arrived<'a>(packet: &Packet<'a>, state_len: u8) -> Incoming<'a> {
     let (Some(reply), Some(ct_id)) = (ct.reply, ct.id) else {
         return Incoming::Stray(id, Malformed("connection without a reply tuple or an id"));
     };
-    if packet.cap_len.is_some() {
+    let expected = ct.status & status::EXPECTED != 0;
+    // The queue copies 65531 bytes, and loopback's packets have up to 65536. Of an announced connection they are not read.
+    if packet.cap_len.is_some() && !expected {
         return Incoming::Stray(id, Malformed("packet cut short"));
     }
     let info_bytes = ct.help.and_then(|help| help.info);
@@ -253,9 +255,56 @@ fn arrived<'a>(packet: &Packet<'a>, state_len: u8) -> Incoming<'a> {
         flow: Flow { id: FlowId(ct_id), orig: ct.orig, reply },
         info,
         confirmed: ct.status & status::CONFIRMED != 0,
-        expected: ct.status & status::EXPECTED != 0,
+        expected,
         zone: ct.zone,
         state: info_bytes.and_then(State::new).unwrap_or_else(|| State::zeroed(state_len)),
         packet: packet.payload,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use cthelper_proto::netlink::conntrack::Conntrack;
+    use cthelper_proto::types::{CtInfo, Tuple};
+
+    use super::*;
+
+    #[test]
+    fn a_packet_that_the_queue_cuts_is_a_stray_unless_its_connection_was_announced() {
+        let orig = Tuple { src: [127, 0, 0, 1].into(), dst: [127, 0, 0, 1].into(), proto: 6, sport: 40000, dport: 21 };
+        let status = status::CONFIRMED | status::SEEN_REPLY;
+        let (reply, id, help, master) = (Some(Tuple { sport: 21, dport: 40000, ..orig }), Some(7), None, None);
+        let ct = Conntrack {
+            orig,
+            reply,
+            id,
+            status,
+            timeout: None,
+            help,
+            zone: 0,
+            mark: 0,
+            master,
+            seqadj: [None; 2],
+            tcp_state: None,
+        };
+        let packet = Packet {
+            queue: 1,
+            id: 3,
+            family: 2,
+            hw_protocol: 0x0800,
+            hook: 4,
+            info: Some(CtInfo::Established),
+            ct: Some(ct),
+            cap_len: Some(65_535),
+            skb_info: 0,
+            mark: 0,
+            indev: None,
+            outdev: None,
+            payload: &[],
+        };
+        assert!(matches!(arrived(&packet, 0), Incoming::Stray(PacketId(3), _)));
+        let announced = Packet { ct: Some(Conntrack { status: status | status::EXPECTED, ..ct }), ..packet };
+        assert!(matches!(arrived(&announced, 0), Incoming::Packet(Arrived { expected: true, .. })));
+        assert!(matches!(arrived(&Packet { cap_len: None, ..packet }, 0), Incoming::Packet(Arrived { expected: false, .. })));
+    }
 }
