@@ -1,10 +1,10 @@
 #!/bin/bash
-# package.sh OLDER NEWER NFCT: the packages on a small Debian with systemd, installed and purged by apt, between a client and a server.
+# package.sh OLDER NEWER NFCT [another]: the packages on a small Debian with systemd, installed and purged by apt, between a client and a server.
 LABEL=ours-package
 . "$REPO/tests/vm/guest/unit.sh"
 . "$REPO/tests/vm/guest/topology.sh"
 . "$REPO/tests/vm/guest/peers.sh"
-OLDER=$1 NEWER=$2 NFCT=$3
+OLDER=$1 NEWER=$2 NFCT=$3 KEEPER=${4:-}
 LOAD=/run/load
 
 version_of() { dpkg-deb -f "$1" Version; }
@@ -144,7 +144,8 @@ restarted() {
     local gap; gap=$(journalctl -b --no-pager -o short-unix -u cthelperd | awk '/handing over/ { a = $1 } /adopted the queue/ { b = $1 } END { printf "%d", (b - a) * 1000 }')
     echo "    from handing over to adoption: $gap ms"
     # On a machine that takes longer than the keeper waits, packets pass without the helper in the end.
-    [ "$gap" -ge 5000 ] || verdict restart-every-download-meanwhile eval '! grep -h moved $LOAD/why.* | grep -v " 0 not"'
+    # Nor does a keeper of another commit, which outlives an upgrade, know that it is to wait.
+    [ "$gap" -ge 5000 ] || [ "$KEEPER" = another ] || verdict restart-every-download-meanwhile eval '! grep -h moved $LOAD/why.* | grep -v " 0 not"'
 }
 
 upgraded() {
