@@ -4,6 +4,10 @@
 //! helper in NEW and UPDATE only, labels only when they changed, counters and times in DESTROY only.
 
 use super::attrs::{Attr, Attrs};
+use super::conntrack::{
+    CTA_HELP, CTA_ID, CTA_MARK, CTA_PROTOINFO, CTA_SEQ_ADJ_ORIG, CTA_SEQ_ADJ_REPLY, CTA_STATUS, CTA_TIMEOUT, CTA_TUPLE_MASTER,
+    CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ZONE, HELP_NAME,
+};
 use super::{conntrack, tuple};
 use crate::Malformed;
 use crate::types::{Dir, Family, Tuple};
@@ -12,27 +16,14 @@ mod protoinfo;
 
 pub use protoinfo::{Directions, ProtoInfo};
 
-const CTA_TUPLE_ORIG: u16 = 1;
-const CTA_TUPLE_REPLY: u16 = 2;
-const CTA_STATUS: u16 = 3;
-const CTA_PROTOINFO: u16 = 4;
-const CTA_HELP: u16 = 5;
-const CTA_TIMEOUT: u16 = 7;
-const CTA_MARK: u16 = 8;
 const CTA_COUNTERS_ORIG: u16 = 9;
 const CTA_COUNTERS_REPLY: u16 = 10;
 const CTA_USE: u16 = 11;
-const CTA_ID: u16 = 12;
-const CTA_TUPLE_MASTER: u16 = 14;
-const CTA_SEQ_ADJ_ORIG: u16 = 15;
-const CTA_SEQ_ADJ_REPLY: u16 = 16;
-const CTA_ZONE: u16 = 18;
 const CTA_SECCTX: u16 = 19;
 const CTA_TIMESTAMP: u16 = 20;
 const CTA_LABELS: u16 = 22;
 const CTA_SYNPROXY: u16 = 24;
 const CTA_TIMESTAMP_EVENT: u16 = 27;
-const HELP_NAME: u16 = 1;
 const COUNTERS_PACKETS: u16 = 1;
 const COUNTERS_BYTES: u16 = 2;
 const SECCTX_NAME: u16 = 1;

@@ -59,3 +59,18 @@ impl fmt::Display for Address {
         }
     }
 }
+
+/// A protocol's name, as `libnetfilter_conntrack` has it.
+pub(super) fn protocol(number: u8) -> &'static str {
+    match number {
+        1 => "icmp",
+        6 => "tcp",
+        17 => "udp",
+        33 => "dccp",
+        47 => "gre",
+        58 => "icmpv6",
+        132 => "sctp",
+        136 => "udplite",
+        _ => "unknown",
+    }
+}

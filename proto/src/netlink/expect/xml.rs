@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::super::conntrack::Event;
-use super::super::text::Address;
+use super::super::text::{Address, protocol};
 use super::super::tuple::Shape;
 use super::{Expectation, INACTIVE, PERMANENT, USERSPACE};
 use crate::types::{Family, Tuple};
@@ -52,21 +52,6 @@ impl fmt::Display for Xml<'_> {
         f.write_str("</layer4>")?;
         meta(f, self.expectation)?;
         f.write_str("</flow>")
-    }
-}
-
-/// The names `libnetfilter_conntrack` has.
-fn protocol(number: u8) -> &'static str {
-    match number {
-        1 => "icmp",
-        6 => "tcp",
-        17 => "udp",
-        33 => "dccp",
-        47 => "gre",
-        58 => "icmpv6",
-        132 => "sctp",
-        136 => "udplite",
-        _ => "unknown",
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt::{self, Write};
 
 use super::super::conntrack::{Event, status};
 use super::super::entry::{Counters, Entry};
-use super::super::text::{Trimmed, side};
+use super::super::text::{Trimmed, protocol, side};
 use super::{Moment, Report, Subject};
 
 /// Nanoseconds in a second.
@@ -120,19 +120,4 @@ fn zone(out: &mut impl Write, name: &str, zone: Option<u16>) -> fmt::Result {
 
 fn counters(out: &mut impl Write, counters: Option<Counters>) -> fmt::Result {
     counters.map_or(Ok(()), |Counters { packets, bytes }| write!(out, "packets={packets} bytes={bytes} "))
-}
-
-/// As `libnetfilter_conntrack` names them.
-pub(super) fn protocol(proto: u8) -> &'static str {
-    match proto {
-        1 => "icmp",
-        6 => "tcp",
-        17 => "udp",
-        33 => "dccp",
-        47 => "gre",
-        58 => "icmpv6",
-        132 => "sctp",
-        136 => "udplite",
-        _ => "unknown",
-    }
 }
