@@ -30,14 +30,12 @@ use nix::sys::stat::{Mode, umask};
 use tokio::sync::mpsc;
 
 use crate::audit::{Audit, Places, absolute};
-use crate::broker::BrokerRecipe;
 use crate::broker::board::Board;
 use crate::broker::link::Link;
 use crate::broker::office::{Equipment, Office};
 use crate::broker::setting::Names;
 use crate::configuration::Source;
 use crate::control::{self, Governor, Kept, Over};
-use crate::keeper::KeeperRecipe;
 use crate::keeper::custody::Custody;
 use crate::keeper::estate::dissolve;
 use crate::keeper::ledger::{Ledger, Refused, estate};
@@ -46,7 +44,7 @@ use crate::kernel::netfilter::socket::Nfnl;
 use crate::kernel::netfilter::{Netfilter, registry};
 use crate::lane::{Ended, Handle, Lane, Setup};
 use crate::quarantine::Quarantine;
-use crate::spawn::{Identity, Recipe, worker_binary};
+use crate::spawn::{Identity, Recipe, RoleRecipe, worker_binary};
 use crate::warden::{Hiring, Post};
 
 /// What `cthelperd run` was given.
@@ -127,11 +125,11 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             hiring.post(&Recipe::new(&config.argument(), worker, identity)).map_err(system("tell the warden what to make"))?;
         setups.push((Setup { config: config.clone(), identity }, post));
     }
-    let keepers = hiring.keeper(&KeeperRecipe::new(identity)).map_err(system("tell the warden of keepers"))?;
+    let keepers = hiring.keeper(&RoleRecipe::new(identity)).map_err(system("tell the warden of keepers"))?;
     let brokers_uid = options.config.brokers_uid();
     let brokers_identity =
         identity.with_uid(brokers_uid, &options.config.daemon.user).map_err(|bad| Failure::Unavailable(bad.to_string()))?;
-    let brokers = hiring.broker(&BrokerRecipe::new(brokers_identity)).map_err(system("tell the warden of brokers"))?;
+    let brokers = hiring.broker(&RoleRecipe::new(brokers_identity)).map_err(system("tell the warden of brokers"))?;
     let warden = hiring.seal().map_err(system("seal the warden"))?;
     custody.employ(keepers, identity);
     confine_oneself(options, warden.pid())?;

@@ -25,14 +25,13 @@ use std::time::{Duration, Instant};
 use cthelper_policy::config::{Config, Daemon};
 use cthelper_proto::ctl::{BrokerState, Evidence};
 use cthelper_supervisor::audit::Audit;
-use cthelper_supervisor::broker::BrokerRecipe;
 use cthelper_supervisor::broker::board::Board;
 use cthelper_supervisor::broker::link::Link;
 use cthelper_supervisor::broker::office::{Equipment, Office};
 use cthelper_supervisor::broker::setting::Names;
 use cthelper_supervisor::configuration::Source;
 use cthelper_supervisor::control::{Governor, Kept};
-use cthelper_supervisor::spawn::Identity;
+use cthelper_supervisor::spawn::{Identity, RoleRecipe};
 use cthelper_supervisor::warden::{Hiring, Warden};
 use cthelper_tests::binaries::{binary, scratch};
 use cthelper_tests::eventually;
@@ -60,7 +59,7 @@ impl Bench {
     fn start() -> Self {
         let identity = Identity::find(Daemon::USER, Daemon::USER).unwrap();
         let mut hiring = Hiring::start(&binary("cthelperd")).unwrap();
-        let brokers = hiring.broker(&BrokerRecipe { program: binary("cthelperd"), identity }).unwrap();
+        let brokers = hiring.broker(&RoleRecipe { program: binary("cthelperd"), identity }).unwrap();
         let warden = hiring.seal().unwrap();
         let socket = scratch("bench-events").join("events.sock");
         let events = UnixListener::bind(&socket).unwrap();

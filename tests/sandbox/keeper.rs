@@ -9,10 +9,9 @@ use std::time::Duration;
 use cthelper_policy::config::Daemon;
 use cthelper_policy::profiles::KEEPER;
 use cthelper_policy::verify::{Expected, verify};
-use cthelper_supervisor::keeper::KeeperRecipe;
 use cthelper_supervisor::keeper::client::{Gone, Keeper, listener};
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
-use cthelper_supervisor::spawn::Identity;
+use cthelper_supervisor::spawn::{Identity, RoleRecipe};
 use cthelper_supervisor::warden::Hiring;
 use cthelper_tests::binaries::{binary, scratch};
 use cthelper_tests::calls::{Trace, filtered, idle, unused};
@@ -35,7 +34,7 @@ fn status(pid: u32) -> Option<String> {
 }
 
 fn hired(folder: &Path) -> (Keeper, u32) {
-    let recipe = KeeperRecipe { program: binary("cthelperd"), identity: identity() };
+    let recipe = RoleRecipe { program: binary("cthelperd"), identity: identity() };
     let mut hiring = Hiring::start(&binary("cthelperd")).unwrap();
     let post = hiring.keeper(&recipe).unwrap();
     let warden = hiring.seal().unwrap();

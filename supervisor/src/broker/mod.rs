@@ -35,34 +35,3 @@ pub mod protocol;
 mod request;
 pub mod run;
 pub mod setting;
-
-use std::path::PathBuf;
-use std::process::Command;
-
-use serde::{Deserialize, Serialize};
-
-use crate::spawn::Identity;
-
-/// How brokers are made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BrokerRecipe {
-    /// The binary with the broker's role: this very program, even if its file has been replaced meanwhile.
-    pub program: PathBuf,
-    /// Who it is to be.
-    pub identity: Identity,
-}
-
-impl BrokerRecipe {
-    /// Brokers that are this program.
-    pub fn new(identity: Identity) -> Self {
-        Self { program: PathBuf::from("/proc/self/exe"), identity }
-    }
-
-    /// The broker's command; its descriptors are the caller's to set: 0 is the link, 2 its log.
-    pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        let Identity { uid, gid, .. } = self.identity;
-        command.args([run::ROLE, &uid.to_string(), &gid.to_string()]).env_clear().current_dir("/");
-        command
-    }
-}

@@ -20,36 +20,5 @@ pub mod run;
 pub mod store;
 mod wire;
 
-use std::path::PathBuf;
-use std::process::Command;
-
-use serde::{Deserialize, Serialize};
-
-use crate::spawn::Identity;
-
-/// How keepers are made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeeperRecipe {
-    /// The binary with the keeper's role: this very program, even if its file has been replaced meanwhile.
-    pub program: PathBuf,
-    /// Who it is to be.
-    pub identity: Identity,
-}
-
-impl KeeperRecipe {
-    /// Keepers that are this program.
-    pub fn new(identity: Identity) -> Self {
-        Self { program: PathBuf::from("/proc/self/exe"), identity }
-    }
-
-    /// The keeper's command; its descriptors are the caller's to set: 0 is the listening socket.
-    pub fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        let Identity { uid, gid, .. } = self.identity;
-        command.args([run::ROLE, &uid.to_string(), &gid.to_string()]).env_clear().current_dir("/");
-        command
-    }
-}
-
 #[cfg(test)]
 mod tests;

@@ -18,9 +18,11 @@ use serde::{Deserialize, Serialize};
 mod binary;
 pub mod identity;
 pub mod launcher;
+mod role;
 
 pub use binary::worker_binary;
 pub use identity::Identity;
+pub use role::RoleRecipe;
 
 /// Send buffer of the packet channel, bytes: a full window of ordinary packets fits, so that sending hardly ever waits.
 const PACKET_CHANNEL: usize = 4 << 20;

@@ -11,9 +11,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use super::post::Post;
 use super::protocol::{Heard, Instruction, Sealed, pair, say, wait_for};
 use super::run::ROLE;
-use crate::broker::BrokerRecipe;
-use crate::keeper::KeeperRecipe;
-use crate::spawn::Recipe;
+use crate::spawn::{Recipe, RoleRecipe};
 
 /// How long the warden may take to confine itself, and to be gone when it is no longer wanted. Emulated machines need 0.3 s.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -49,14 +47,14 @@ impl Hiring {
     }
 
     /// A place where keepers can be ordered.
-    pub fn keeper(&mut self, recipe: &KeeperRecipe) -> io::Result<Post> {
+    pub fn keeper(&mut self, recipe: &RoleRecipe) -> io::Result<Post> {
         let (ours, theirs) = pair()?;
         say(&self.boot, &Instruction::Keeper(recipe.clone()), &[theirs.as_fd()])?;
         Ok(Post::new(ours, self.child.id()))
     }
 
     /// A place where brokers can be ordered.
-    pub fn broker(&mut self, recipe: &BrokerRecipe) -> io::Result<Post> {
+    pub fn broker(&mut self, recipe: &RoleRecipe) -> io::Result<Post> {
         let (ours, theirs) = pair()?;
         say(&self.boot, &Instruction::Broker(recipe.clone()), &[theirs.as_fd()])?;
         Ok(Post::new(ours, self.child.id()))

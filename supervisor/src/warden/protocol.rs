@@ -13,9 +13,7 @@ use rustix::net::{
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::broker::BrokerRecipe;
-use crate::keeper::KeeperRecipe;
-use crate::spawn::Recipe;
+use crate::spawn::{Recipe, RoleRecipe};
 
 /// Longest message, bytes: a recipe with two long paths.
 const RECORD: usize = 16 * 1024;
@@ -28,9 +26,9 @@ pub(super) enum Instruction {
     /// A lane's workers are made like this; its channel comes beside.
     Post(Recipe),
     /// Keepers are made like this; their channel comes beside.
-    Keeper(KeeperRecipe),
+    Keeper(RoleRecipe),
     /// Brokers, likewise.
-    Broker(BrokerRecipe),
+    Broker(RoleRecipe),
     /// That was all; nothing is taken here any more.
     Seal,
 }

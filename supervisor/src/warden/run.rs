@@ -16,9 +16,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::children::{Children, Name};
 use super::protocol::{DESCRIPTORS, Heard, Instruction, News, Order, Sealed, hear, say, wait_for};
-use crate::broker::BrokerRecipe;
-use crate::keeper::KeeperRecipe;
-use crate::spawn::Recipe;
+use crate::spawn::{Recipe, RoleRecipe};
+use crate::{broker, keeper};
 
 /// First argument of a warden.
 pub const ROLE: &str = "warden";
@@ -62,8 +61,7 @@ fn confine(posts: &[Desk]) -> Result<(), ConfineError> {
                 programs.push(recipe.launcher.as_path());
                 folders.extend(recipe.worker.parent());
             }
-            Trade::Keepers(recipe) => programs.push(recipe.program.as_path()),
-            Trade::Brokers(recipe) => programs.push(recipe.program.as_path()),
+            Trade::Keepers(recipe) | Trade::Brokers(recipe) => programs.push(recipe.program.as_path()),
         }
     }
     confine::warden(&programs, &folders).map(drop)
@@ -106,9 +104,9 @@ enum Trade {
     /// Workers of a lane; they end with it.
     Workers(Recipe),
     /// Keepers; they last.
-    Keepers(KeeperRecipe),
+    Keepers(RoleRecipe),
     /// Brokers; they end with us.
-    Brokers(BrokerRecipe),
+    Brokers(RoleRecipe),
 }
 
 impl Trade {
@@ -123,14 +121,14 @@ impl Trade {
             }
             Self::Keepers(recipe) => {
                 let [listener] = exactly(beside)?;
-                let mut command = recipe.command();
+                let mut command = recipe.command(keeper::run::ROLE);
                 // It outlives whoever reads its words.
                 command.stdin(Stdio::from(listener)).stdout(Stdio::null()).stderr(Stdio::null());
                 command
             }
             Self::Brokers(recipe) => {
                 let [link, log] = exactly(beside)?;
-                let mut command = recipe.command();
+                let mut command = recipe.command(broker::run::ROLE);
                 command.stdin(Stdio::from(link)).stdout(Stdio::null()).stderr(Stdio::from(log));
                 command
             }
