@@ -9,6 +9,7 @@ mod guides;
 mod import;
 mod operator;
 mod outside;
+mod packages;
 mod records;
 
 use cthelper_tests::capture::{Link, pcap, pcapng};

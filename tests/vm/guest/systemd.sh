@@ -2,6 +2,7 @@
 # systemd.sh: in a guest whose process 1 is systemd. Installs as packaging/doc/by-hand.md says and looks at what becomes of the unit.
 LABEL=ours-systemd
 . "$REPO/tests/vm/guest/unit.sh"
+. "$REPO/tests/vm/guest/package/kept.sh"
 
 readme_install() {
     cd "$REPO" || return
@@ -129,6 +130,7 @@ stopped() {
 
 given_up() {
     local end=$((SECONDS + 120)) pid
+    verdict given-up-rules cthelperctl rules nft --apply
     systemctl reset-failed cthelperd
     while [ $SECONDS -lt $end ] && ! failed; do
         pid=$(supervisor)
@@ -142,9 +144,11 @@ given_up() {
     verdict given-up-disabled disabled
     verdict given-up-no-keeper wait_for 5 no_keeper
     verdict given-up-no-queue [ -z "$(queue_port)" ]
+    verdict given-up-no-table wait_for 20 no_table
     systemctl reset-failed cthelperd
     verdict given-up-then-started systemctl start cthelperd
     verdict given-up-then-enabled enabled
+    verdict given-up-then-rules table
 }
 
 verdict booted booted
