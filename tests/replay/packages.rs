@@ -75,7 +75,12 @@ fn documents(of: &str) -> PathBuf {
 
 /// Without what is each distribution's own: where zsh looks, how pages are packed, what AppArmor and licences are.
 fn in_common(destinations: &BTreeSet<String>) -> BTreeSet<String> {
-    let own = ["/etc/apparmor.d/", "/usr/share/licenses/", "/usr/share/doc/cthelperd/third-party.txt", "/usr/share/doc/cthelperd/CHANGELOG.md"];
+    let own = [
+        "/etc/apparmor.d/",
+        "/usr/share/licenses/",
+        "/usr/share/doc/cthelperd/third-party.txt",
+        "/usr/share/doc/cthelperd/CHANGELOG.md",
+    ];
     let shared = destinations.iter().filter(|path| !own.iter().any(|own| path.starts_with(own)));
     shared
         .map(|path| path.replace("/zsh/site-functions/", "/zsh/vendor-completions/").trim_end_matches(".gz").to_owned())
@@ -96,7 +101,17 @@ fn whatever_an_operator_needs_is_shipped() {
     let shipped = Assets::of_deb(&manifest()).destinations(&documents);
     let names: BTreeSet<&str> = shipped.iter().filter_map(|path| path.rsplit('/').next()).collect();
     let folders = [
-        "apparmor", "doc", "examples", "grafana", "journald", "logrotate", "man", "modules-load.d", "systemd", "sysusers.d", "tmpfiles.d",
+        "apparmor",
+        "doc",
+        "examples",
+        "grafana",
+        "journald",
+        "logrotate",
+        "man",
+        "modules-load.d",
+        "systemd",
+        "sysusers.d",
+        "tmpfiles.d",
     ];
     for folder in folders {
         for file in files(&repository().join("packaging").join(folder)) {
@@ -114,10 +129,16 @@ fn whatever_an_operator_needs_is_shipped() {
 
 /// Paths below the folders in which only a package installs. A sentence may end behind one.
 fn installed_paths(text: &str) -> impl Iterator<Item = &str> {
-    const FOLDERS: [&str; 4] =
-        ["/usr/share/doc/cthelperd", "/usr/lib/systemd/system/cthelperd", "/usr/lib/sysusers.d/cthelperd", "/etc/logrotate.d/cthelperd"];
+    const FOLDERS: [&str; 4] = [
+        "/usr/share/doc/cthelperd",
+        "/usr/lib/systemd/system/cthelperd",
+        "/usr/lib/sysusers.d/cthelperd",
+        "/etc/logrotate.d/cthelperd",
+    ];
     let part_of_a_path = |c: char| c.is_ascii_alphanumeric() || "/._@-".contains(c);
-    text.split(move |c| !part_of_a_path(c)).map(|word| word.trim_end_matches(['.', '/'])).filter(|word| FOLDERS.iter().any(|folder| word.starts_with(folder)))
+    text.split(move |c| !part_of_a_path(c))
+        .map(|word| word.trim_end_matches(['.', '/']))
+        .filter(|word| FOLDERS.iter().any(|folder| word.starts_with(folder)))
 }
 
 #[test]
@@ -131,10 +152,15 @@ fn an_installed_document_names_what_is_installed() {
             for path in installed_paths(&text) {
                 named += 1;
                 let below = format!("{path}/");
-                assert!(shipped.iter().any(|there| there == path || there.starts_with(&below)), "{file} names {path}, which no package has");
+                assert!(
+                    shipped.iter().any(|there| there == path || there.starts_with(&below)),
+                    "{file} names {path}, which no package has"
+                );
             }
             // What is not shipped is the sources': how a package is made.
-            let sources = text.split(['`', '(', ')', '[', ']', ' ', '\n']).filter(|word| word.starts_with("packaging/") && *word != "packaging/");
+            let sources = text
+                .split(['`', '(', ')', '[', ']', ' ', '\n'])
+                .filter(|word| word.starts_with("packaging/") && *word != "packaging/");
             for path in sources.filter(|_| file != "by-hand.md") {
                 assert!(matches!(path, "packaging/openwrt" | "packaging/manuals"), "{file} names {path}, which is not installed");
             }

@@ -108,12 +108,8 @@ completes() { bash -c '. /usr/share/bash-completion/completions/cthelperctl; COM
 beside() {
     verdict documents-there no_document_is_missing
     verdict completion-bash completes
-    cat >>/etc/cthelperd/cthelperd.toml <<'TOML'
-[metrics]
-listen = "127.0.0.1:9811"
-[events.queue.1]
-groups = ["cthelperd-events"]
-TOML
+    sed -i 's/^# listen = /listen = /' /etc/cthelperd/cthelperd.toml
+    printf '[events.queue.1]\ngroups = ["cthelperd-events"]\n' >>/etc/cthelperd/cthelperd.toml
     install -D -m 644 /usr/share/doc/cthelperd/examples/metrics.conf /etc/systemd/system/cthelperd.service.d/metrics.conf
     verdict metrics-restart eval 'systemctl daemon-reload && systemctl restart cthelperd && wait_for 20 serving'
     verdict metrics-port wait_for 10 scrape
@@ -140,13 +136,15 @@ stopped_in_the_pause() {
     verdict pause-no-keeper wait_for 10 no_keeper
     verdict pause-no-queue wait_for 10 no_queue
     verdict pause-rules-unloaded wait_for 20 no_table
-    verdict pause-reader-stopped is "$(property cthelperd-events@1.service ActiveState)" inactive
+    # Meanwhile the reader of events tries every second.
+    verdict pause-reader-tries wait_for 10 eval '[ "$(property cthelperd-events@1.service NRestarts)" -gt 2 ]'
+    verdict pause-reader-starts-nothing is "$(unit ActiveState)" inactive
     rm -r /run/systemd/system/cthelperd.service.d
     systemctl daemon-reload
     verdict pause-then-started systemctl start cthelperd
     verdict pause-then-enabled wait_for 20 enabled
     verdict pause-then-rules table
-    verdict pause-then-reader wait_for 20 eval '[ "$(property cthelperd-events@1.service ActiveState)" = active ]'
+    verdict pause-then-reader wait_for 20 eval 'cthelperctl metrics | grep -q "^cthelperd_broker_subscribers 1"'
 }
 
 watched() {

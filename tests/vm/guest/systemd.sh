@@ -15,7 +15,7 @@ readme_install() {
     install -m 644 packaging/tmpfiles.d/cthelperd.conf /usr/lib/tmpfiles.d/ && systemd-tmpfiles --create &&
     systemctl daemon-reload
 }
-verify_quiet() { local said; said=$(systemd-analyze verify cthelperd.service cthelperd-disarm.service 2>&1); [ -z "$said" ] || { echo "$said"; return 1; }; }
+verify_quiet() { local said; said=$(systemd-analyze verify --man=no cthelperd.service cthelperd-disarm.service cthelperd-events@1.service 2>&1); [ -z "$said" ] || { echo "$said"; return 1; }; }
 
 started() {
     verdict install readme_install
@@ -112,7 +112,8 @@ upgraded() {
     verdict upgrade-serving wait_for 20 another "$pid"
     verdict upgrade-enabled enabled
     verdict upgrade-one-keeper is "$(pgrep -fc '^/proc/self/exe keeper [0-9]+ [0-9]+$')" 1
-    verdict upgrade-no-deleted-file eval '! ls -l /proc/[0-9]*/exe 2>/dev/null | grep "cthelper.*deleted"'
+    # The keeper is as old as its queues.
+    verdict upgrade-no-deleted-file eval '! ls -l /proc/[0-9]*/exe 2>/dev/null | grep "cthelper.*deleted" | grep -v "/proc/$(keeper)/"'
 }
 
 stopped() {
