@@ -34,10 +34,7 @@ impl Assets {
         self.0
             .iter()
             .flat_map(|(source, destination)| {
-                let names = match destination.ends_with('/') {
-                    true => matches(source, documents),
-                    false => vec![String::new()],
-                };
+                let names = if destination.ends_with('/') { matches(source, documents) } else { vec![String::new()] };
                 names.into_iter().map(move |name| format!("{destination}{name}"))
             })
             .collect()
@@ -73,7 +70,7 @@ fn documents(of: &str) -> PathBuf {
     folder
 }
 
-/// Without what is each distribution's own: where zsh looks, how pages are packed, what AppArmor and licences are.
+/// Without what is each distribution's own: where zsh looks, how pages are packed, its profiles and licences.
 fn in_common(destinations: &BTreeSet<String>) -> BTreeSet<String> {
     let own = [
         "/etc/apparmor.d/",
