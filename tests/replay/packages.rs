@@ -25,8 +25,7 @@ impl Assets {
     fn of_rpm(manifest: &toml::Table) -> Self {
         let rpm = &manifest["package"]["metadata"]["generate-rpm"];
         let word = |asset: &toml::Value, key: &str| asset[key].as_str().unwrap().to_owned();
-        let files = rpm["assets"].as_array().unwrap().iter().filter(|asset| asset.get("dir").is_none());
-        Self(files.map(|asset| (word(asset, "source"), word(asset, "dest"))).collect())
+        Self(rpm["assets"].as_array().unwrap().iter().map(|asset| (word(asset, "source"), word(asset, "dest"))).collect())
     }
 
     /// Where everything is installed. Of what only a build makes, a pattern stands for its files.
