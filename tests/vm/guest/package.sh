@@ -43,16 +43,7 @@ installed() {
     verdict rules-load rules_load
     verdict not-the-kernels-helper eval '! lsmod | grep nf_conntrack_ftp'
     verdict logrotate-reads eval 'logrotate -d /etc/logrotate.d/cthelperd'
-    local family mode
-    for family in 4 6; do for mode in passive active; do verdict "ftp-ipv$family-$mode" moves $family $mode; done; done
-}
-
-crashed() {
-    local had; had=$(entries CTHELPER=ftp CTHELPER_EVENT=worker_crashed)
-    kill -SEGV "$(ours_worker)"
-    verdict crash-in-journal wait_for 20 crash_found "$had"
-    verdict crash-explained eval 'journalctl -b --no-pager -x CTHELPER_EVENT=worker_crashed | grep -q "cthelperctl crashes show"'
-    verdict crash-then-ftp moves 4 passive
+    every_kind_moves
 }
 
 reloaded() {

@@ -15,7 +15,7 @@ version_of() { packages -qp --qf '%{VERSION}' "$1"; }
 # What every distribution with systemd has. Anything else would have to be one of the packages that are named.
 requires_only_a_system() {
     packages -qp --requires "$NEWER" |
-        { ! grep -v -e '^systemd$' -e '^/bin/sh$' -e '^lib\(c\|m\|gcc_s\)\.so' -e '^ld-linux' -e '^rtld(GNU_HASH)$' -e '^rpmlib('; }
+        { ! grep -v -e '^systemd$' -e '^/bin/sh$' -e '^lib\(c\|m\|gcc_s\)\.so' -e '^ld-linux' -e '^rtld(GNU_HASH)$' -e '^rpmlib(' -e '^config(cthelperd)'; }
 }
 # On Fedora nothing is enabled that no preset names, and the package `filesystem` has the folders that many share.
 as_on_fedora() {
@@ -43,15 +43,7 @@ installed() {
     verdict modules-at-boot eval '/lib/systemd/systemd-modules-load && lsmod | grep -q nfnetlink_cthelper'
     verdict logrotate-reads logrotate -d /etc/logrotate.d/cthelperd
     verdict rules-applied cthelperctl rules nft --apply
-    local family mode
-    for family in 4 6; do for mode in passive active; do verdict "ftp-ipv$family-$mode" moves $family $mode; done; done
-}
-
-crashed() {
-    local had; had=$(entries CTHELPER=ftp CTHELPER_EVENT=worker_crashed)
-    kill -SEGV "$(ours_worker)"
-    verdict crash-in-journal wait_for 20 crash_found "$had"
-    verdict crash-explained eval 'journalctl -b --no-pager -x CTHELPER_EVENT=worker_crashed | grep -q "cthelperctl crashes show"'
+    every_kind_moves
 }
 
 upgraded() {

@@ -47,6 +47,18 @@ none_dropped() { is "$(came_out)" "$(went_in)"; }
 
 rules_load() { cthelperctl rules nft --helper ftp | nft -f -; }
 moves() { ip netns exec client "$REPO/tests/vm/guest/ftp-session.py" "$(topology_target none "$1")" "$2" true; }
+every_kind_moves() {
+    local family mode
+    for family in 4 6; do for mode in passive active; do verdict "ftp-ipv$family-$mode" moves $family $mode; done; done
+}
+
+crashed() {
+    local had; had=$(entries CTHELPER=ftp CTHELPER_EVENT=worker_crashed)
+    kill -SEGV "$(ours_worker)"
+    verdict crash-in-journal wait_for 20 crash_found "$had"
+    verdict crash-explained eval 'journalctl -b --no-pager -x CTHELPER_EVENT=worker_crashed | grep -q "cthelperctl crashes show"'
+    verdict crash-then-ftp moves 4 passive
+}
 
 load_start() {
     rm -rf $LOAD; mkdir -p $LOAD
