@@ -93,30 +93,8 @@ table inet vm {
     chain outgoing  { type filter hook output priority 0; policy drop; jump allowed; }
 }
 NFT
-    case $mode in
-    snat)
-        nft -f - <<NFT || return
-table inet vm_nat {
-  chain post {
-    type nat hook postrouting priority 100
-    ip saddr 10.0.1.0/24 oifname "s0" masquerade fully-random
-    ip6 saddr fd00:1::/64 oifname "s0" masquerade fully-random
-  }
-}
-NFT
-        ip -n server route add blackhole 10.0.1.0/24; ip -n server -6 route add blackhole fd00:1::/64 ;;
-    dnat)
-        nft -f - <<NFT || return
-table inet vm_nat {
-  chain pre {
-    type nat hook prerouting priority -100
-    iifname "c0" udp dport $port ip daddr 10.0.1.254 dnat ip to 10.0.2.2
-    iifname "c0" udp dport $port ip6 daddr fd00:1::fe dnat ip6 to fd00:2::2
-  }
-}
-NFT
-        ip -n client route add blackhole 10.0.2.0/24; ip -n client -6 route add blackhole fd00:2::/64 ;;
-    esac
+    # Ports are translated, too.
+    topology_nat $mode "udp dport $port" fully-random
 }
 
 datagram_peers() {
