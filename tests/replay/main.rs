@@ -11,6 +11,7 @@ mod import;
 mod operator;
 mod outside;
 mod records;
+mod vm;
 
 use cthelper_tests::capture::{Link, pcap, pcapng};
 use cthelper_tests::control::{Control, Net};

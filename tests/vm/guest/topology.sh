@@ -25,8 +25,8 @@ topology_build() {
 }
 
 _side() {   # netns, router's interface, number
-    ip addr add 10.0.$3.254/24 dev $2; ip addr add fd00:$3::fe/64 dev $2 nodad; ip link set $2 up
-    ip -n $1 addr add 10.0.$3.2/24 dev eth0; ip -n $1 addr add fd00:$3::2/64 dev eth0 nodad
+    ip addr add 10.0.$3.254/24 brd + dev $2; ip addr add fd00:$3::fe/64 dev $2 nodad; ip link set $2 up
+    ip -n $1 addr add 10.0.$3.2/24 brd + dev eth0; ip -n $1 addr add fd00:$3::2/64 dev eth0 nodad
     ip -n $1 link set lo up; ip -n $1 link set eth0 up
     ip -n $1 route add default via 10.0.$3.254; ip -n $1 -6 route add default via fd00:$3::fe
     ip netns exec $1 ethtool -K eth0 tx off gso off tso off >/dev/null 2>&1
