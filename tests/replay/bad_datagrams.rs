@@ -139,6 +139,9 @@ fn helpers_that_are_only_configured() {
     are_refused("nbns", Some(&example("netbios-ns")), "10.0.1.255:137", &queries);
 }
 
+/// A helper, its example if it is only configured, where its message goes, and the message.
+type Row = (&'static str, Option<&'static str>, &'static [&'static str], Vec<u8>);
+
 /// Each helper's message, made as long as a jumbo frame takes it, over IPv4 and over IPv6 behind extension headers.
 #[test]
 fn jumbo_frames_and_extension_headers_hide_nothing() {
@@ -164,7 +167,7 @@ fn jumbo_frames_and_extension_headers_hide_nothing() {
     let questions = u16::try_from((JUMBO - 12) / 7).unwrap().to_be_bytes();
     let asks_much = padded(&[b"\0\0\0\0", &questions[..], &[0; 6]].concat(), b"\x01a\0\0\x0c\0\x01", b"");
     let probe = padded(b"<?xml version=\"1.0\"?><e:Envelope>", b" ", b"</e:Envelope>");
-    let rows: [(&str, Option<&str>, &[&str], Vec<u8>); 8] = [
+    let rows: [Row; 8] = [
         ("tftp", None, &["10.0.2.2:69", "[2001:db8:2::2]:69"], padded(b"\0\x01f\0octet\0", b"blksize\x001468\0", b"")),
         ("mdns", None, &["224.0.0.251:5353", "[ff02::fb]:5353"], asks_much),
         ("slp", None, &["239.255.255.253:427", "[ff02::116]:427"], request(length)),
@@ -178,9 +181,10 @@ fn jumbo_frames_and_extension_headers_hide_nothing() {
         assert!(message.len() > JUMBO - 20 && message.len() <= JUMBO, "{helper}: {}", message.len());
         let packets: Vec<_> = places
             .iter()
-            .map(|to| match to.starts_with('[') {
-                true => behind_extensions(&packet(&(HOST6, to, &message))),
-                false => packet(&(HOST, to, &message)),
+            .map(|to| {
+                let from = if to.starts_with('[') { HOST6 } else { HOST };
+                let packet = packet(&(from, to, &message));
+                if from == HOST6 { behind_extensions(&packet) } else { packet }
             })
             .collect();
         is_told_of(&format!("{helper}-jumbo"), helper, config.map(example).as_deref(), &pcap(Link::Ethernet, &packets));

@@ -6,34 +6,37 @@
 PYSLP=$1
 
 samba() {   # source
-    local why said how
+    local why how
     mkdir -p /run/samba-vm
     printf '[global]\nnetbios name = SERVER\nworkgroup = W\ninterfaces = 10.0.2.2/24\nbind interfaces only = yes\n%s' \
-        "$(printf '%s directory = /run/samba-vm\n' lock state cache private pid ncalrpc)" >/run/smb-server.conf
+        "$(printf '%s directory = /run/samba-vm\n' lock state cache private pid)" >/run/smb-server.conf
     printf '[global]\nnetbios name = ROUTER\ninterfaces = s0\n%s' \
         "$(printf '%s directory = /run/samba-vm/client\n' lock state cache private)" >/run/smb-router.conf
     mkdir -p /run/samba-vm/client
-    ip netns exec server nmbd -F --no-process-group -s /run/smb-server.conf >>"$VM_OUT/nmbd.log" 2>&1 &
+    ip netns exec server nmbd -F --no-process-group --debug-stdout -s /run/smb-server.conf >>"$VM_OUT/nmbd.log" 2>&1 &
     PEERS+=($!)
-    wait_for 20 eval 'ip netns exec server ss -Hlun | grep -q ":137 "'
-    sleep 8   # it registers its names first
-    for how in '' -R -r; do
+    for how in '' --recursion -r; do   # -r: from port 137
         why=''
         datagram_rules none nbns || { result "$1-by-hand" "nmblookup$how" 'nft refused the rules'; continue; }
-        said=$(timeout 15 nmblookup -s /run/smb-router.conf $how -B 10.0.2.255 SERVER 2>&1)
-        echo "$said" | grep -q '^10\.0\.2\.2 SERVER<00>' || why=$(echo "$said" | tail -n 1)
-        { echo "== $1 nmblookup $how"; echo "$said"; conntrack -L expect; } >>"$VM_OUT/questions.log" 2>/dev/null
+        # nmbd answers broadcasts once it has registered its names.
+        wait_for 60 nmblookup_finds $how || why=$(tail -n 1 /run/nmblookup.log)
+        { echo "== $1 nmblookup $how"; cat /run/nmblookup.log; conntrack -L expect; } >>"$VM_OUT/questions.log" 2>/dev/null
         result "$1-by-hand" "nmblookup$how" "$why"
     done
+}
+
+nmblookup_finds() {
+    nmblookup -s /run/smb-router.conf "$@" -B 10.0.2.255 SERVER >/run/nmblookup.log 2>&1
+    grep -q '^10\.0\.2\.2 SERVER<00>' /run/nmblookup.log || return 1
 }
 
 dhcpv6_kea() {
     cat >/run/kea.json <<'CONF'
 { "Dhcp6": { "interfaces-config": { "interfaces": [ "eth0" ] }, "lease-database": { "type": "memfile", "persist": false },
   "subnet6": [ { "id": 1, "subnet": "fd00:2::/64", "interface": "eth0", "pools": [ { "pool": "fd00:2::1000-fd00:2::1fff" } ] } ],
-  "loggers": [ { "name": "kea-dhcp6", "output_options": [ { "output": "stdout" } ] } ] } }
+  "loggers": [ { "name": "kea-dhcp6", "severity": "INFO", "output_options": [ { "output": "stdout" } ] } ] } }
 CONF
-    mkdir -p /run/kea
+    mkdir -p /run/kea /var/lib/kea
     exec ip netns exec server env KEA_LOCKFILE_DIR=none KEA_PIDFILE_DIR=/run/kea kea-dhcp6 -c /run/kea.json
 }
 
@@ -45,7 +48,7 @@ import asyncio, types
 asyncio.coroutine = types.coroutine
 from pyslp.slpd import create_slpd
 loop = asyncio.new_event_loop(); asyncio.set_event_loop(loop)
-loop.run_until_complete(create_slpd(["10.0.2.2"]))
+create_slpd(["10.0.2.2"], loop=loop)
 loop.run_forever()' >>"$VM_OUT/pyslp.log" 2>&1 &
     PEERS+=($!)
     wait_for 20 eval 'ip netns exec server ss -Hlun | grep -q ":427 "'
