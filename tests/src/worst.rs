@@ -46,7 +46,7 @@ impl Worst {
         Self { helper, what, l4, to, before, dir: Dir::Orig, head, repeated, tail, counts: |_, _| () }
     }
 
-    fn from_server(self) -> Self {
+    fn replied(self) -> Self {
         Self { dir: Dir::Reply, ..self }
     }
 
@@ -156,8 +156,7 @@ pub fn all() -> Vec<Worst> {
 
 fn amanda() -> Vec<Worst> {
     const REPLY: &str = "Amanda 2.6 REP HANDLE 0 SEQ 1\n";
-    let reply =
-        |what, head: &str, repeated| Worst::new("amanda", what, L4::Udp, format!("{REPLY}{head}"), repeated).from_server();
+    let reply = |what, head: &str, repeated| Worst::new("amanda", what, L4::Udp, format!("{REPLY}{head}"), repeated).replied();
     vec![
         reply("empty lines", "", "\n"),
         reply("nearly CONNECT", "", "CONNECTX\n"),
@@ -192,21 +191,19 @@ fn datagrams() -> Vec<Worst> {
 
 fn ftp() -> Vec<Worst> {
     // A delimiter behind each, and none of them again for long: 508 bytes.
-    let parentheses: String = (b'!'..=b'~')
-        .filter(|byte| !byte.is_ascii_digit() && *byte != b'(')
-        .map(|byte| format!("({}", char::from(byte)))
-        .collect();
+    let delimiters = (b'!'..=b'~').filter(|byte| !byte.is_ascii_digit() && *byte != b'(');
+    let parentheses: String = delimiters.flat_map(|byte| ['(', char::from(byte)]).collect();
     let parentheses = parentheses.repeat(3);
     let ftp = |what, repeated: &str| Worst::new("ftp", what, L4::Tcp, "", repeated);
     vec![
         ftp("empty lines", "\n"),
         ftp("commands to announce", "PORT 10,0,1,2,7,208\r\n"),
         ftp("commands that are foreign", "EPRT |2|2001:db8:9:9:9:9:9:9|2000|\r\n"),
-        ftp("replies that announce", "227 (10,0,2,2,7,208)\r\n").from_server(),
-        ftp("numbers that are too few", &format!("227 {}1\r\n", "1,1,1,1,1,,".repeat(46))).from_server(),
-        ftp("parentheses that do not close", &format!("229 {}\r\n", parentheses)).from_server(),
-        ftp("a reply without an end", "227-(10,0,2,2,7,208)\r\n").from_server(),
-        ftp("a line without an end", "(").from_server(),
+        ftp("replies that announce", "227 (10,0,2,2,7,208)\r\n").replied(),
+        ftp("numbers that are too few", &format!("227 {}1\r\n", "1,1,1,1,1,,".repeat(46))).replied(),
+        ftp("parentheses that do not close", &format!("229 {parentheses}\r\n")).replied(),
+        ftp("a reply without an end", "227-(10,0,2,2,7,208)\r\n").replied(),
+        ftp("a line without an end", "(").replied(),
     ]
 }
 
@@ -219,19 +216,19 @@ fn rpc() -> Vec<Worst> {
         over_tcp("empty fragments", words(&[0])),
         over_tcp("empty records", words(&[1 << 31])),
         over_tcp("calls", record(&getport(1))),
-        over_tcp("answers that announce", [1, 2, 3].map(|xid| record(&port(xid))).concat()).from_server().after(called()),
-        over_tcp("fragments of one byte", crumbs(&port(9))).from_server().after(called()),
-        Worst::new("rpc", "a verifier, and a string as long", L4::Udp, verifier, "x").from_server().after([getport(1)]),
+        over_tcp("answers that announce", [1, 2, 3].map(|xid| record(&port(xid))).concat()).replied().after(called()),
+        over_tcp("fragments of one byte", crumbs(&port(9))).replied().after(called()),
+        Worst::new("rpc", "a verifier, and a string as long", L4::Udp, verifier, "x").replied().after([getport(1)]),
     ]
 }
 
 fn sane() -> Vec<Worst> {
     let answer = Worst::new("sane", "a long resource", L4::Tcp, words(&[0, 40_000, 0x1234, 65_000]), "x");
-    vec![answer.from_server().after([words(&[7, 1])])]
+    vec![answer.replied().after([words(&[7, 1])])]
 }
 
 fn ssdp() -> Vec<Worst> {
-    let found = Worst::new("ssdp", "short fields, location last", L4::Udp, "HTTP/1.1 200 OK\r\n", "A\n").from_server();
+    let found = Worst::new("ssdp", "short fields, location last", L4::Udp, "HTTP/1.1 200 OK\r\n", "A\n").replied();
     let search = Worst::new("ssdp", "a search, what matters last", L4::Udp, "M-SEARCH * HTTP/1.1\r\n", "A\n").to(GROUP);
     let callback = Worst::new("ssdp", "a long callback", L4::Tcp, "SUBSCRIBE / HTTP/1.1\r\nCALLBACK: ", " ");
     vec![
@@ -242,7 +239,7 @@ fn ssdp() -> Vec<Worst> {
 }
 
 fn tns_all() -> Vec<Worst> {
-    let redirects = |what, text: &[u8]| Worst::new("tns", what, L4::Tcp, "", tns(text)).from_server();
+    let redirects = |what, text: &[u8]| Worst::new("tns", what, L4::Tcp, "", tns(text)).replied();
     vec![
         redirects("redirects", b"(ADDRESS=(PROTOCOL=TCP)(HOST=10.0.2.2)(PORT=49152))"),
         redirects("empty redirects", b""),
