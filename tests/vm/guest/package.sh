@@ -63,7 +63,7 @@ restarted() {
     verdict restart systemctl restart cthelperd
     verdict restart-another wait_for 30 another "$pid"
     load_end restart
-    verdict restart-rules-stay table_stayed 1
+    verdict restart-rules-stay table_stayed
     verdict restart-adopted eval 'journalctl -b --no-pager -o cat -u cthelperd | grep -A 40 "handing over" | grep "adopted the queue"'
     local gap; gap=$(journalctl -b --no-pager -o short-unix -u cthelperd | awk '/handing over/ { a = $1 } /adopted the queue/ { b = $1 } END { printf "%d", (b - a) * 1000 }')
     echo "    from handing over to adoption: $gap ms"
@@ -145,7 +145,7 @@ watched() {
     verdict watchdog-ends-what-stands-still wait_for 60 another "$pid"
     verdict watchdog-said eval 'journalctl -b --no-pager -o cat -u cthelperd | grep -i "watchdog timeout"'
     verdict watchdog-enabled enabled
-    verdict watchdog-rules-stay table_stayed 1
+    verdict watchdog-rules-stay table_stayed
 }
 
 says_what_to_do() { systemctl status --no-pager -n 0 cthelperd | grep 'Status:.*modprobe nfnetlink_cthelper'; }

@@ -58,7 +58,7 @@ upgraded() {
     verdict upgrade-version is "$(packages -q --qf '%{VERSION}\n' cthelperd)" "$(version_of "$NEWER")"
     verdict upgrade-another wait_for 30 another "$pid"
     load_end upgrade
-    verdict upgrade-rules-stay table_stayed 1
+    verdict upgrade-rules-stay table_stayed
     verdict upgrade-keeps-configuration grep -q 'spares = 2' /etc/cthelperd/cthelperd.toml
     verdict upgrade-enabled enabled
     verdict upgrade-enabled-at-boot systemctl is-enabled cthelperd

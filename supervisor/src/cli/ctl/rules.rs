@@ -38,7 +38,7 @@ pub struct Nft {
 /// What the unit does with what is kept.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Kept {
-    /// Load it; nothing if nothing is kept
+    /// Load it; nothing if nothing is kept, or the table is there
     Load {
         /// Folder of what is kept
         #[arg(long, value_name = "DIR", default_value = "/var/lib/cthelperd")]

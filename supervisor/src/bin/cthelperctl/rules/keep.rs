@@ -43,14 +43,23 @@ pub fn remove(folder: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Loads what is kept, if anything is.
+/// Loads what is kept, if anything is and its table is not there. A table that outlived the daemon is left alone: taking its chains away would
+/// have the kernel drop all packets that wait in queues for the next daemon (`nf_queue_nf_hook_drop`).
 pub fn load_kept(folder: &Path) -> Result<(), Failure> {
     let file = folder.join(NAME);
     match fs::read_to_string(&file) {
+        Ok(_) if is_loaded() => Ok(()),
         Ok(rules) => load(&rules),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Failure::new(Exit::NoInput, format!("{}: {error}", file.display()))),
     }
+}
+
+/// Whether the kernel has the table. Where nft cannot say it, `load` says why.
+fn is_loaded() -> bool {
+    let list =
+        Command::new("nft").args(["list", "table", "inet", "cthelperd"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    list.is_ok_and(|status| status.success())
 }
 
 /// Unloads the table, and keeps the rules.
