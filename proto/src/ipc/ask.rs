@@ -279,6 +279,10 @@ rules! {
     Unconfirmed = "unconfirmed",
     /// A connection's first packet announces a second connection: the kernel takes one beside a verdict.
     FirstPacket = "first-packet",
+    /// The class names a helper for its connections that this supervisor does not serve for their family and protocol.
+    ForeignHelper = "foreign-helper",
+    /// A packet announces a second connection that is to have a helper: the kernel takes one beside a verdict.
+    SecondHelped = "second-helped",
     /// Under NAT, no port was free to announce instead.
     NoPortFree = "no-port-free",
     /// Another expectation is for the same destination, which cannot be announced otherwise.

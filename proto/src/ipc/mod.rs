@@ -22,4 +22,4 @@ pub use frame::{FrameError, MAX_FRAMES, MAX_HEADER, MAX_RECORD, append, decode, 
 pub use packet::{Edit, FromWorker, PacketHeader, Ruling, Segment, Ticket, ToWorker, Verdict};
 
 /// Version of everything in this module; a worker that speaks another is refused.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;

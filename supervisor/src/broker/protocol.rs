@@ -76,6 +76,8 @@ pub enum What {
     Granted,
     /// It does not.
     Refused,
+    /// None yet: the connection was itself announced, and this helper reads it.
+    Read,
 }
 
 /// Broker → supervisor. None of it is trusted: a broker that lies is told nothing it may not know, and does nothing to a packet.
