@@ -54,11 +54,11 @@ fn the_first_packet_of_an_announced_connection_announces_the_next() {
     stage.kernel.also_serves("media");
     for (n, net) in (0..).zip([Net::Plain4, Net::Plain6, Net::Snat4, Net::Dnat4]) {
         let flow = Datagrams::over(net, n, 4000);
-        let first = flow.first("LISTEN tcp 5000");
+        let first = flow.first(format!("LISTEN tcp 500{n}"));
         let expected = Some(Expected { ours: true, counted_as: Some(2) });
         stage.kernel.carries(Packet { info: CtInfo::Related, expected, ..first });
         let asked = *stage.kernel.asked().last().unwrap();
-        assert_eq!((asked.flow, asked.dst, asked.port), (flow.flow, flow.flow.reply.dst, 5000));
+        assert_eq!((asked.flow, asked.dst, asked.port), (flow.flow, flow.flow.reply.dst, 5000 + n));
         assert_eq!((asked.beside, asked.helped, asked.counted_as), (true, true, Some(2)));
     }
     assert_eq!(stage.kernel.asked().len(), 4);
@@ -83,7 +83,10 @@ fn a_worker_that_dies_before_its_verdict_does_not_cost_the_announced_connection_
     let mut flows: Vec<_> = (0..3).map(|n| Control::over(Net::Plain4, n)).collect();
     let (pid, ids) = super::in_flight(
         &stage,
-        flows.iter_mut().map(|flow| Packet { expected: Some(OURS), ..flow.server("LISTEN tcp 4000\r\n") }).collect(),
+        (0..)
+            .zip(&mut flows)
+            .map(|(n, flow): (u16, _)| Packet { expected: Some(OURS), ..flow.server(format!("LISTEN tcp 400{n}\r\n")) })
+            .collect(),
     );
     stage.signal(pid, Signal::SIGKILL);
     stage.kernel.come_back(&ids);

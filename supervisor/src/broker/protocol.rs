@@ -65,11 +65,11 @@ pub struct News {
     pub orig: Tuple,
     /// Its zone.
     pub zone: u16,
-    /// What became of its announcement.
+    /// What there is to tell.
     pub what: What,
 }
 
-/// What became of an announcement.
+/// What is told of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
     /// The kernel expects the connection.

@@ -18,28 +18,35 @@ use cthelper_proto::types::{Family, L4s};
 use cthelper_worker::scan::{Text, number};
 use cthelper_worker::{Cx, Helper, Malformed, run, tcp, udp};
 
-const fn link(name: &'static str, l4s: L4s, ports: &'static [u16], classes: &'static [Class]) -> Manifest {
-    Manifest {
-        name: Cow::Borrowed(name),
-        l4s,
-        families: Cow::Borrowed(&Family::ALL),
-        classes: Cow::Borrowed(classes),
-        state_len: 2,
-        ports: Cow::Borrowed(ports),
-        source: Cow::Borrowed("this file"),
-    }
-}
-
 static LINKS: [Manifest; 3] = [
-    link("admit", L4s::Udp, &[1719], &[Class::new("call", Scope::BothEnds, 4, 60).tcp_or_udp().helped_by("call")]),
-    link(
-        "call",
-        L4s::Both,
-        &[],
-        &[Class::new("unused", Scope::BothEnds, 1, 30), Class::new("media", Scope::BothEnds, 2, 40).helped_by("media")],
-    ),
-    link("media", L4s::Tcp, &[], &[Class::new("data", Scope::BothEnds, 2, 50)]),
+    Manifest {
+        name: Cow::Borrowed("admit"),
+        l4s: L4s::Udp,
+        ports: Cow::Borrowed(&[1719]),
+        classes: Cow::Borrowed(&[Class::new("call", Scope::BothEnds, 4, 60).tcp_or_udp().helped_by("call")]),
+        ..LINK
+    },
+    Manifest {
+        name: Cow::Borrowed("call"),
+        l4s: L4s::Both,
+        classes: Cow::Borrowed(&[
+            Class::new("unused", Scope::BothEnds, 1, 30),
+            Class::new("media", Scope::BothEnds, 2, 40).helped_by("media"),
+        ]),
+        ..LINK
+    },
+    Manifest { name: Cow::Borrowed("media"), classes: Cow::Borrowed(&[Class::new("data", Scope::BothEnds, 2, 50)]), ..LINK },
 ];
+
+const LINK: Manifest = Manifest {
+    name: Cow::Borrowed(""),
+    l4s: L4s::Tcp,
+    families: Cow::Borrowed(&Family::ALL),
+    classes: Cow::Borrowed(&[]),
+    state_len: 2,
+    ports: Cow::Borrowed(&[]),
+    source: Cow::Borrowed("this file"),
+};
 
 struct Link(&'static Manifest);
 
