@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::frame::PREFIX;
 use super::packet::Ticket;
 use crate::manifest::Manifest;
 
@@ -33,6 +34,14 @@ impl Ask {
             Self::Withdraw(..) => "Withdraw",
         }
     }
+}
+
+/// The version a record names that begins as `Hello` does. These six bytes stay where they are in every version, so that a worker of
+/// another one is told apart from one that talks nonsense, even where the rest cannot be read.
+pub fn hello_version(record: &[u8]) -> Option<u16> {
+    const HELLO: [u8; 4] = 1_u32.to_le_bytes();
+    let version = record.get(PREFIX..)?.strip_prefix(&HELLO)?;
+    version.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
 /// Supervisor → worker.
@@ -279,10 +288,6 @@ rules! {
     Unconfirmed = "unconfirmed",
     /// A connection's first packet announces a second connection: the kernel takes one beside a verdict.
     FirstPacket = "first-packet",
-    /// The class names a helper for its connections that this supervisor does not serve for their family and protocol.
-    ForeignHelper = "foreign-helper",
-    /// A packet announces a second connection that is to have a helper: the kernel takes one beside a verdict.
-    SecondHelped = "second-helped",
     /// Under NAT, no port was free to announce instead.
     NoPortFree = "no-port-free",
     /// Another expectation is for the same destination, which cannot be announced otherwise.
@@ -297,4 +302,8 @@ rules! {
     TooLarge = "too-large",
     /// `Resend` more often than TCP's patience allows.
     ResendLimit = "resend-limit",
+    /// The class names a helper for its connections that this supervisor does not serve for their family and protocol.
+    ForeignHelper = "foreign-helper",
+    /// A packet announces a second connection that is to have a helper: the kernel takes one beside a verdict.
+    SecondHelped = "second-helped",
 }
