@@ -16,7 +16,7 @@ use crate::limits::{Limits, Rate};
 
 /// The lowest port that an ordinary user may listen on.
 const FIRST_UNPRIVILEGED: u16 = 1024;
-/// The longest that a class may have its master kept after an announcement, seconds: what conntrackd gives DHCPv6's longest exchange.
+/// The longest that a class may have its master kept after an announcement, seconds: what conntrackd gives the longest exchange of `dhcpv6`.
 const MASTER_TIMEOUT: u32 = 600;
 
 /// What the operator allows one helper.

@@ -109,7 +109,7 @@ impl Class {
     #[must_use]
     pub const fn helped_by(mut self, name: &'static str) -> Self {
         // No destructor runs in a constant; there is nothing in it to destroy.
-        std::mem::forget(std::mem::replace(&mut self.helped_by, Some(Cow::Borrowed(name))));
+        std::mem::forget(self.helped_by.replace(Cow::Borrowed(name)));
         self
     }
 

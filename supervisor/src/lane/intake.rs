@@ -12,7 +12,7 @@ use super::Lane;
 use super::ask::news;
 use super::tickets::Held;
 use crate::broker::protocol::What;
-use crate::kernel::{Arrived, Expected, Fault, Incoming, Intake, Kernel, Received, Release};
+use crate::kernel::{Arrived, Fault, Incoming, Intake, Kernel, Received, Release};
 
 /// What becomes of packets that no worker will see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,9 @@ impl<K: Kernel> Lane<K> {
                 (Incoming::Packet(arrived), _) if blame.is_left_alone(arrived.flow.id, now) => return pass(counters),
                 // The announced connection carries what the announcement was about, a stranger's file: no helper reads that, unless its class
                 // says so.
-                (Incoming::Packet(Arrived { expected: Some(Expected { ours: false, .. }), .. }), _) => return pass(counters),
+                (Incoming::Packet(arrived), _) if arrived.expected.is_some_and(|expected| !expected.ours) => {
+                    return pass(counters);
+                }
                 (Incoming::Packet(arrived), None) => arrived,
                 (Incoming::Packet(_), Some(Unhelped::Pass)) => return pass(counters),
                 (Incoming::Packet(arrived), Some(Unhelped::Drop)) => {

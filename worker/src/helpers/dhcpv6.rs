@@ -16,7 +16,7 @@ use crate::helper::{About, Cx, Helper, answers};
 
 /// Where clients listen (RFC 8415 §7.2).
 const CLIENT: u16 = 546;
-/// How long a question is kept without traffic, seconds: SOL_MAX_RT (RFC 3315 §5.5). The kernel's 30 would take the expectation along.
+/// How long a question is kept without traffic, seconds: `SOL_MAX_RT` (RFC 3315 §5.5). The kernel's 30 would take the expectation along.
 const SOLICITED: u32 = 120;
 /// What may become of a relayed message on its way: `HOP_COUNT_LIMIT` of RFC 3315 §5.5; RFC 8415 says 8.
 const HOPS: u8 = 32;

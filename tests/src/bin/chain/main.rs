@@ -78,7 +78,7 @@ impl Helper for Link {
         let class = u8::try_from(self.0.classes.len() - 1).unwrap_or_default();
         let wanted = if datagrams { udp(class, cx.sender(), port) } else { tcp(class, cx.sender(), port) };
         let Ok(grant) = cx.expect(wanted) else { return Ok(()) };
-        if grant.port != port { cx.tell(&grant, start..text.offset(), Some(grant.port.to_string())) } else { Ok(()) }
+        if grant.port == port { Ok(()) } else { cx.tell(&grant, start..text.offset(), Some(grant.port.to_string())) }
     }
 }
 
