@@ -23,13 +23,13 @@ timeouts_source() {
 
 timeouts_rules() {
     local dhcpv6=''
-    [ $SOURCE = kernel ] || dhcpv6='udp dport 547 ct helper set "d"'
+    [ $SOURCE = kernel ] || dhcpv6='chain out { type filter hook output priority -150; udp dport 547 ct helper set "d"; }'
     topology_clear
     {
         echo 'table inet vm { ct helper a { type "amanda" protocol udp; l3proto ip; }'
         [ -z "$dhcpv6" ] || echo 'ct helper d { type "dhcpv6" protocol udp; l3proto ip6; }'
         echo "chain pre { type filter hook prerouting priority -150; udp dport 10080 ct helper set \"a\"; }"
-        echo "chain out { type filter hook output priority -150; $dhcpv6; } }"
+        echo "$dhcpv6 }"
     } | nft -f -
 }
 
