@@ -14,10 +14,10 @@ PACKAGES=(
     rpcbind sane-utils                                  # guest: RPC and SANE peers
     conntrack conntrackd nfct netbase iptables          # guest: the baseline, what cthelperctl is compared with
     gcc libc6-dev                                       # bench.sh: load generator, bare queue loop
-    libnetfilter-conntrack-dev                          # events: a consumer in C
+    libnetfilter-conntrack-dev ulogd2                   # events: a consumer in C, another to compare with
 )
 # Daemons among them that Debian would start and enable when it installs them.
-SERVICES=(vsftpd conntrackd nftables tftpd-hpa avahi-daemon wsdd2 rpcbind rpcbind.socket saned.socket)
+SERVICES=(vsftpd conntrackd nftables tftpd-hpa avahi-daemon wsdd2 rpcbind rpcbind.socket saned.socket ulogd2)
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
 
