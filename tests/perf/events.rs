@@ -190,22 +190,19 @@ fn other(name: &str, rate: u32) -> f64 {
     let folder = scratch(&format!("bench-{name}"));
     let out = folder.join("lines");
     let file = std::fs::File::create(&out).unwrap();
-    let mut command = match name {
-        "conntrack -E" => {
-            let mut command = Command::new("conntrack");
-            command.args(["-E", "-e", "NEW", "-b", "16777216"]).stdout(file);
-            command
-        }
-        _ => {
-            let config = folder.join("ulogd.conf");
-            std::fs::write(&config, ulogd_config(&out)).unwrap();
-            let mut command = Command::new("/usr/sbin/ulogd");
-            command.arg("-c").arg(config).stdout(Stdio::null());
-            command
-        }
+    let mut command = if name == "conntrack -E" {
+        let mut command = Command::new("conntrack");
+        command.args(["-E", "-e", "NEW", "-b", "16777216"]).stdout(file);
+        command
+    } else {
+        let config = folder.join("ulogd.conf");
+        std::fs::write(&config, ulogd_config(&out)).unwrap();
+        let mut command = Command::new("/usr/sbin/ulogd");
+        command.arg("-c").arg(config).stdout(Stdio::null());
+        command
     };
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(1000));
+    std::thread::sleep(Duration::from_secs(1));
     let busy = cpu(child.id());
     let took = connections(rate);
     let mut seen = u64::MAX;

@@ -270,7 +270,7 @@ impl Office {
     /// The kernel delivers what a queue or the mirror may want. Without a filter it delivers more, which the broker judges by itself.
     fn filter(&self) {
         let Some(feed) = &self.feed else { return };
-        let program = socket_filter::program(self.queues.borrow().values(), self.equipment.settings.flows);
+        let program = socket_filter::program(&self.queues.borrow().values().collect::<Vec<_>>(), self.equipment.settings.flows);
         let instructions = program.as_ref().map_or(0, Vec::len);
         match feed.filter(program.as_deref()) {
             Ok(()) => tracing::debug!(instructions, "the kernel's filter for events"),

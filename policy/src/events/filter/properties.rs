@@ -226,7 +226,7 @@ proptest! {
         use crate::config::QueueConfig;
         use crate::events::socket_filter::{program, tests::{accepts, recorded, report}};
         let queue = QueueConfig { filter: Filter { expr: Some(expr) }, ..QueueConfig::new(1) };
-        let Some(program) = program([&queue], false) else { return Ok(()) };
+        let Some(program) = program(&[&queue], false) else { return Ok(()) };
         for message in recorded() {
             let report = report(&message);
             prop_assert!(accepts(&program, &message) || !queue.takes(&report, &Known::default()), "{} {:?}", queue.filter, report);

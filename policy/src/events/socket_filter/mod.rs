@@ -30,10 +30,10 @@ use condition::{Attribute, Condition};
 const LONGEST: usize = 768;
 
 /// The program for these queues; `flows`: the mirror shows the connections that have a helper. `None`: all is wanted.
-pub fn program<'a>(queues: impl IntoIterator<Item = &'a QueueConfig> + Clone, flows: bool) -> Option<Vec<Op>> {
+pub fn program(queues: &[&QueueConfig], flows: bool) -> Option<Vec<Op>> {
     let conditions = |coarse| {
         [Kind::New, Kind::Update, Kind::Destroy].map(|kind| {
-            let of_queues = queues.clone().into_iter().map(|queue| wanted(queue, kind, coarse));
+            let of_queues = queues.iter().map(|queue| wanted(queue, kind, coarse));
             Condition::any(of_queues.chain(flows.then(|| has_helper(kind))))
         })
     };

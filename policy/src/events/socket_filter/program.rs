@@ -190,9 +190,9 @@ impl Program {
         self.act(BPF_LDX | BPF_IMM, number.into());
         self.act(BPF_LD | BPF_W | BPF_ABS, (SKF_AD_OFF + walk).cast_unsigned());
         if must {
-            let next = self.label();
-            self.test(BPF_JEQ, 0, ACCEPT, next);
-            self.steps.push(Step::Here(next));
+            let there = self.label();
+            self.test(BPF_JEQ, 0, ACCEPT, there);
+            self.steps.push(Step::Here(there));
         }
         self.act(BPF_ST, word);
     }
@@ -209,9 +209,9 @@ impl Program {
                 for part in before {
                     let next = self.label();
                     if is_all {
-                        self.condition(part, next, no)
+                        self.condition(part, next, no);
                     } else {
-                        self.condition(part, yes, next)
+                        self.condition(part, yes, next);
                     }
                     self.steps.push(Step::Here(next));
                 }

@@ -67,6 +67,10 @@ pub(crate) fn report(message: &[u8]) -> Report<'_> {
     Report::parse(&messages(message).next().unwrap().unwrap()).unwrap().unwrap()
 }
 
+fn program(queues: &[QueueConfig], flows: bool) -> Option<Vec<Op>> {
+    super::program(&queues.iter().collect::<Vec<_>>(), flows)
+}
+
 fn queues(text: &str) -> Vec<QueueConfig> {
     Config::parse(&format!("[helper.ftp]\n{text}"), "f").unwrap().queues.into_values().collect()
 }
