@@ -1,7 +1,5 @@
 //! The kernel's classic BPF machine (`linux/filter.h`), as far as our programs need it: in tests, programs are run by it.
 
-#![expect(clippy::cast_possible_truncation, reason = "words of a register")]
-
 /// An instruction: code, jumps if true and if not, number.
 pub(crate) type Op = (u16, u8, u8, u32);
 
