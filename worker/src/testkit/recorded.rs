@@ -40,6 +40,7 @@ impl Config {
         let name = format!("{helper}-{}-{:?}.toml", std::process::id(), std::thread::current().id());
         let path = std::env::temp_dir().join(name);
         let program = program.canonicalize().unwrap_or_else(|error| panic!("{}: {error}", program.display()));
+        let program = program.to_str().expect("a configuration is UTF-8");
         std::fs::write(&path, format!("[helper.{helper}]\nworker = {program:?}\n")).unwrap();
         Self(path)
     }
