@@ -71,7 +71,7 @@ for h in json.load(open(sys.argv[1]))["helpers"]:
     if h["expectations"] < 18: print(h["name"], h["expectations"], "expectations")
 PY
 )
-    result chains judged "$(tr '\n' ' ' <<<"$why")"
+    result chains judged "${why//$'\n'/ }"
     why=''
     grep -q '^media .*└' "$VM_OUT/chains-trees" || why='no connection of media below another'
     result chains tree "$why"

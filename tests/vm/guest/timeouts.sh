@@ -29,7 +29,7 @@ timeouts_rules() {
         echo 'table inet vm { ct helper a { type "amanda" protocol udp; l3proto ip; }'
         [ -z "$dhcpv6" ] || echo 'ct helper d { type "dhcpv6" protocol udp; l3proto ip6; }'
         echo "chain pre { type filter hook prerouting priority -150; udp dport 10080 ct helper set \"a\"; }"
-        echo "$dhcpv6 }"
+        echo "$dhcpv6"; echo "}"
     } | nft -f -
 }
 
