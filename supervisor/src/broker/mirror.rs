@@ -252,8 +252,8 @@ impl Flow {
 
     fn read(&mut self, entry: &Entry<'_>) {
         self.id = entry.id.or(self.id);
-        if let Some(helper) = entry.helper.filter(|helper| self.helper.as_deref() != Some(helper)) {
-            self.helper = Some(helper.into());
+        if let Some(helper) = entry.helper.filter(|helper| !self.helper.as_deref().is_some_and(|known| helper.is(known))) {
+            self.helper = Some((*helper.shown()).into());
         }
         self.labels = entry.labels.or(self.labels);
         self.master = entry.master.or(self.master);
