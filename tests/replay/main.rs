@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it means")]
 
 mod arguments;
+mod command_lines;
 mod datagrams;
 mod guides;
 mod import;
