@@ -107,7 +107,7 @@ pub(crate) fn unreachable_daemon(socket: &Path, error: &io::Error) -> Failure {
             format!("no cthelperd listens at {path}, it has ended without cleaning up: start it (systemctl start cthelperd)"),
         ),
         io::ErrorKind::PermissionDenied => {
-            Failure::new(Exit::Permission, format!("not allowed to open {path}: it is root's alone, try sudo"))
+            Failure::new(Exit::Permission, format!("not allowed to open {path}: try sudo"))
         }
         _ => Failure::new(Exit::Unavailable, format!("cannot connect to {path}: {error}")),
     }
