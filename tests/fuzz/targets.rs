@@ -157,7 +157,7 @@ fn capture(bytes: &[u8]) {
 
 /// Files of both formats, a link type each, with the packets that kernels queued.
 fn captures() -> Vec<Vec<u8>> {
-    let packets = packets();
+    let packets: Vec<Vec<u8>> = packets().into_iter().filter(|packet| !packet.is_empty()).collect();
     let links = [Link::Ethernet, Link::Vlan, Link::Raw, Link::Cooked, Link::Cooked2];
     let few = packets.chunks(packets.len().div_ceil(links.len()).clamp(1, 8));
     links.iter().zip(few).flat_map(|(link, packets)| [pcap(*link, packets), pcapng(*link, packets)]).collect()
