@@ -219,7 +219,10 @@ fn equipment(options: &Options) -> Result<Equipment, Failure> {
         listener.map_err(system(format!("listen on {address} for metrics (under systemd that takes the drop-in metrics.conf)")))
     };
     let metrics = options.config.metrics.listen.map(listen).transpose()?;
-    let names = Names::look_up(options.config.queues.values());
+    let (names, unknown) = Names::look_up(options.config.queues.values());
+    for reader in unknown {
+        tracing::warn!("{reader}: such a reader cannot read");
+    }
     Ok(Equipment { events: events.into(), metrics: metrics.map(Into::into), names, settings: options.config.events })
 }
 

@@ -8,13 +8,17 @@ use crate::Malformed;
 use crate::types::{Dir, Family, Tuple};
 use crate::writer::Writer;
 
-pub(super) const CTA_TUPLE_ORIG: u16 = 1;
+/// The connection as its originator sees it.
+pub const CTA_TUPLE_ORIG: u16 = 1;
 pub(super) const CTA_TUPLE_REPLY: u16 = 2;
-pub(super) const CTA_STATUS: u16 = 3;
+/// Bits of [`status`].
+pub const CTA_STATUS: u16 = 3;
 pub(super) const CTA_PROTOINFO: u16 = 4;
-pub(super) const CTA_HELP: u16 = 5;
+/// Its helper.
+pub const CTA_HELP: u16 = 5;
 pub(super) const CTA_TIMEOUT: u16 = 7;
-pub(super) const CTA_MARK: u16 = 8;
+/// Its mark.
+pub const CTA_MARK: u16 = 8;
 pub(super) const CTA_ID: u16 = 12;
 pub(super) const CTA_TUPLE_MASTER: u16 = 14;
 pub(super) const CTA_SEQ_ADJ_ORIG: u16 = 15;
