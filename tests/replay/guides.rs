@@ -74,9 +74,10 @@ fn every_command_that_a_guide_shows_is_taken() {
     ] {
         for line in command_lines(&fs::read_to_string(repository().join(guide)).unwrap()) {
             let words = line.split_whitespace();
-            let read = match line.starts_with("cthelperd ") {
-                true => daemon::Cli::try_parse_from(words).map(drop),
-                false => ctl::Cli::try_parse_from(words).map(drop),
+            let read = if line.starts_with("cthelperd ") {
+                daemon::Cli::try_parse_from(words).map(drop)
+            } else {
+                ctl::Cli::try_parse_from(words).map(drop)
             };
             assert!(read.is_ok(), "{guide}: {line}: {}", read.unwrap_err());
             shown += 1;
