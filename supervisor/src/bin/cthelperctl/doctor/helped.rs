@@ -39,12 +39,12 @@ pub fn explain(facts: &Facts, asked: &Asked, who: &str, helper: &str) -> Finding
 }
 
 impl Case<'_> {
-    fn fail(&self, why: &str, remedy: impl Into<String>) -> Option<Finding> {
-        Some(Finding::fail(CHECK, format!("{} has the helper {}, {why}", self.who, self.helper), remedy))
+    fn fail(&self, why: &str, remedy: impl Into<String>) -> Finding {
+        Finding::fail(CHECK, format!("{} has the helper {}, {why}", self.who, self.helper), remedy)
     }
 
-    fn warn(&self, why: &str, remedy: impl Into<String>) -> Option<Finding> {
-        Some(Finding::warn(CHECK, format!("{} has the helper {}, {why}", self.who, self.helper), remedy))
+    fn warn(&self, why: &str, remedy: impl Into<String>) -> Finding {
+        Finding::warn(CHECK, format!("{} has the helper {}, {why}", self.who, self.helper), remedy)
     }
 
     /// What becomes of packets while nobody serves.
@@ -59,10 +59,10 @@ fn kernels_own(case: &Case<'_>) -> Option<Finding> {
     if ours || case.facts.registry.is_err() {
         return None;
     }
-    case.warn(
+    Some(case.warn(
         "which no user-space program registered: it is the kernel's own",
         "unload the kernel's module if cthelperd is to serve it",
-    )
+    ))
 }
 
 /// By the operator, by an open circuit, or by whoever changed the registry.
@@ -76,20 +76,24 @@ fn switched_off(case: &Case<'_>) -> Option<Finding> {
         Some(_) => format!("cthelperctl enable {}", case.helper),
         None => format!("serve it: start cthelperd with --helper {}", case.helper),
     };
-    if off { case.fail("which is disabled: its packets pass without it", remedy) } else { None }
+    if off { Some(case.fail("which is disabled: its packets pass without it", remedy)) } else { None }
 }
 
 /// Nobody, another program, or a dead daemon's queue that is kept for the next one.
 fn not_served(case: &Case<'_>) -> Option<Finding> {
     let (object, queues) = (case.object?, case.facts.queues.as_ref().ok()?);
     let Some(queue) = queues.iter().find(|queue| queue.number == object.queue) else {
-        return case.fail("whose queue nobody serves: its packets pass without it", "start cthelperd, or see the check `served`");
+        return Some(
+            case.fail("whose queue nobody serves: its packets pass without it", "start cthelperd, or see the check `served`"),
+        );
     };
     if queue.is_of(&case.facts.estate) {
-        return case.fail("whose queue waits for the next daemon: its packets pass without it", "start cthelperd");
+        return Some(case.fail("whose queue waits for the next daemon: its packets pass without it", "start cthelperd"));
     }
     if case.facts.daemon.is_ok() && case.served.is_none() {
-        return case.warn("which another program serves", "cthelperd cannot tell how it is; ask that program (conntrackd?)");
+        return Some(
+            case.warn("which another program serves", "cthelperd cannot tell how it is; ask that program (conntrackd?)"),
+        );
     }
     None
 }
@@ -105,29 +109,29 @@ fn expected(case: &Case<'_>) -> Option<Finding> {
 
 fn left_alone(case: &Case<'_>) -> Option<Finding> {
     let left = case.served?.left_alone.iter().find(|left| Some(left.id) == case.asked.id)?;
-    case.fail(
+    Some(case.fail(
         &format!(
             "but ended its workers and is left alone for {} s more (restart.blame): its packets pass without it",
             left.for_secs
         ),
         "see cthelperctl crashes for what it sent; a new connection is helped",
-    )
+    ))
 }
 
 fn circuit(case: &Case<'_>) -> Option<Finding> {
     (case.served?.state == LaneState::Tripped).then_some(())?;
-    case.fail(
+    Some(case.fail(
         &format!("whose circuit is open, it crashed too often: {}", case.meanwhile()),
         format!("see cthelperctl crashes for the cause, then cthelperctl restart {}", case.helper),
-    )
+    ))
 }
 
 fn between_workers(case: &Case<'_>) -> Option<Finding> {
     (case.served?.state == LaneState::Restarting).then_some(())?;
-    case.warn(
+    Some(case.warn(
         &format!("which waits for its next worker: past `hold` {}", case.meanwhile()),
         "see cthelperctl status and the audit log if it stays so",
-    )
+    ))
 }
 
 /// Which connections' packets did not fit is not known to anybody.
@@ -135,8 +139,8 @@ fn overflowed(case: &Case<'_>) -> Option<Finding> {
     let (object, queues) = (case.object?, case.facts.queues.as_ref().ok()?);
     let lost = queues.iter().find(|queue| queue.number == object.queue)?.lost();
     (lost > 0).then_some(())?;
-    case.warn(
+    Some(case.warn(
         &format!("whose queue was too full for {lost} packets: some of this connection may have passed without it"),
         format!("a longer queue: queue_length in [helper.{}]", case.helper),
-    )
+    ))
 }
