@@ -7,6 +7,7 @@ mod broker;
 mod escapes;
 mod keeper;
 mod orders;
+mod outside;
 mod rules;
 mod starts;
 mod unit;

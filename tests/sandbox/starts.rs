@@ -25,6 +25,7 @@ const STARTS: &[(&str, &str)] = &[
     ("no-class", "manifest: classes: one to four"),
     ("wide-state", "manifest: state: at most 32 bytes"),
     ("other-version", "protocol version 3, ours is 2"),
+    ("later-version", "protocol version 9, ours is 2"),
     ("hello-twice", "Hello while Confining"),
     ("unsealed", "Seccomp_filters: found 3, wanted at least 4"),
 ];

@@ -2,7 +2,7 @@
 //!
 //! [`binaries`] finds what was built · [`packets`] writes packets, [`capture`] files of them, [`control`] conversations ·
 //! [`fake_kernel`] is a kernel that does as a test says · [`stage`] runs a real lane with real workers on it, [`program`] the real program ·
-//! [`schema`] holds records against their schema · [`calls`] writes down system calls.
+//! [`outside`] builds helpers out of the tree · [`schema`] holds records against their schema · [`calls`] writes down system calls.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it means")]
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panic")]
@@ -13,6 +13,7 @@ pub mod capture;
 pub mod control;
 pub mod datagrams;
 pub mod fake_kernel;
+pub mod outside;
 pub mod packets;
 pub mod program;
 pub mod schema;

@@ -10,6 +10,7 @@ use seccompiler::{
 
 use super::{ConfineError, While};
 use crate::profile::{Allow, Arg, Profile};
+use crate::profiles::WORKER;
 use crate::syscall::number;
 
 /// Applies the profile's filter to this thread and its children to come; it cannot be taken off again. What is to look absent takes a
@@ -22,6 +23,15 @@ pub(super) fn apply(profile: &Profile) -> Result<(), ConfineError> {
     }
     let program = compile(profile, arch, std::process::id()).doing("compile the system call filter")?;
     seccompiler::apply_filter(&program).doing("apply the system call filter")
+}
+
+/// The worker's own filter for this architecture: for workers that are not in Rust, which put it on themselves (worker/PROTOCOL.md).
+///
+/// # Errors
+/// There is none for this architecture.
+pub fn worker_program() -> Result<BpfProgram, ConfineError> {
+    let arch = TargetArch::try_from(ARCH).doing("find a system call filter for this architecture")?;
+    compile(&WORKER, arch, 0).doing("compile the system call filter") // no line of the worker's names a process
 }
 
 /// Answers the profile's absent calls with `ENOSYS`, and leaves every other to the next filter.

@@ -22,6 +22,7 @@ use std::error::Error;
 use std::fmt;
 
 pub use broker::broker;
+pub use filter::worker_program;
 pub use keeper::keeper;
 pub use launch::{Launch, launch};
 pub use seal::seal_worker;

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::frame::PREFIX;
 use super::packet::Ticket;
 use crate::manifest::Manifest;
 
@@ -33,6 +34,14 @@ impl Ask {
             Self::Withdraw(..) => "Withdraw",
         }
     }
+}
+
+/// The version a record names that begins as `Hello` does. These six bytes stay where they are in every version, so that a worker of
+/// another one is told apart from one that talks nonsense, even where the rest cannot be read.
+pub fn hello_version(record: &[u8]) -> Option<u16> {
+    const HELLO: [u8; 4] = 1_u32.to_le_bytes();
+    let version = record.get(PREFIX..)?.strip_prefix(&HELLO)?;
+    version.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
 }
 
 /// Supervisor → worker.

@@ -13,7 +13,7 @@ pub const MAX_HEADER: usize = 16 * 1024;
 pub const MAX_RECORD: usize = PREFIX + MAX_HEADER + 65_535;
 /// Frames in one record at most. Beyond 32 the cost per frame hardly falls, and the peer waits longer for the first.
 pub const MAX_FRAMES: usize = 32;
-const PREFIX: usize = 6;
+pub(super) const PREFIX: usize = 6;
 
 const CONFIG: Configuration<LittleEndian, Fixint, Limit<MAX_HEADER>> =
     bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<MAX_HEADER>();

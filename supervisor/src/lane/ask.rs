@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use cthelper_policy::expect::{Announcement, Permit, judge};
 use cthelper_proto::events::{Event, Master};
-use cthelper_proto::ipc::{Answer, Ask, Expect, ExpectId, Grant, Rule, Ticket, decode, encode};
+use cthelper_proto::ipc::{
+    Answer, Ask, Expect, ExpectId, FrameError, Grant, Rule, Ticket, VERSION, decode, encode, hello_version,
+};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 
@@ -35,12 +37,18 @@ pub(super) fn hear(fd: &impl AsRawFd) -> Result<Heard, OutOfTurn> {
         Ok(0) => Ok(Heard::Hangup),
         Ok(length) => {
             let record = record.get(..length).ok_or_else(|| OutOfTurn(format!("an ask of {length} bytes")))?;
-            let (ask, rest) = decode(record).map_err(|error| OutOfTurn(format!("ask: {error}")))?;
+            let (ask, rest) = decode(record).map_err(|error| unreadable(record, error))?;
             if rest.is_empty() { Ok(Heard::Ask(ask)) } else { Err(OutOfTurn("an ask with a payload".to_owned())) }
         }
         Err(Errno::EAGAIN | Errno::EINTR) => Ok(Heard::Nothing),
         Err(_) => Ok(Heard::Hangup),
     }
+}
+
+/// Why a record is no ask: it is another version's, or nobody's.
+fn unreadable(record: &[u8], error: FrameError) -> OutOfTurn {
+    let version = hello_version(record).filter(|version| *version != VERSION);
+    version.map_or_else(|| OutOfTurn(format!("ask: {error}")), OutOfTurn::of_another_version)
 }
 
 /// Answers without waiting; a worker that does not listen for the answer to its own question is out of turn.

@@ -28,6 +28,16 @@ pub(super) enum Phase {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OutOfTurn(pub(super) String);
 
+impl OutOfTurn {
+    /// It speaks another version of the protocol.
+    pub(super) fn of_another_version(version: u16) -> Self {
+        Self(format!(
+            "protocol version {version}, ours is {}: a worker must be made for the cthelperd that starts it",
+            ipc::VERSION
+        ))
+    }
+}
+
 impl fmt::Display for OutOfTurn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -94,7 +104,7 @@ impl Session {
     /// Checks an introduction against the protocol, the kernel's limits, and what was said by earlier workers of the lane.
     pub(super) fn greet(version: u16, manifest: &Manifest, name: &str, pinned: Option<&Manifest>) -> Result<(), OutOfTurn> {
         if version != ipc::VERSION {
-            return Err(OutOfTurn(format!("protocol version {version}, ours is {}", ipc::VERSION)));
+            return Err(OutOfTurn::of_another_version(version));
         }
         manifest.check().map_err(|bad| OutOfTurn(format!("manifest: {}", bad.0)))?;
         if manifest.name != name {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Dir, Family, L4s};
 use cthelper_worker::scan::{Text, number};
-use cthelper_worker::{Cx, Helper, Malformed, run, tcp};
+use cthelper_worker::{About, Cx, Helper, Malformed, run, tcp};
 
 static MANIFEST: Manifest = Manifest {
     name: Cow::Borrowed("dial"),
@@ -23,6 +23,10 @@ struct Dial;
 impl Helper for Dial {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: true, ..About::default() }
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, line: &[u8]) -> Result<(), Malformed> {

@@ -5,7 +5,7 @@
 use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS};
 
 use super::*;
-use crate::profiles::{ALL, LAUNCHER, WORKER};
+use crate::profiles::{ALL, LAUNCHER};
 use crate::syscall::ARCHES;
 
 /// The process the filters are for.

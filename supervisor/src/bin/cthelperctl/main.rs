@@ -108,7 +108,7 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
         Command::Expect(wanted) => expect::run(wanted, &mut out)?,
         Command::Metrics => out.write_all(broker::metrics(runtime_dir)?.as_bytes())?,
         Command::Import { file } => import::run(file, &mut out, &mut io::stderr())?,
-        Command::Policy { role } => out.write_all(policy::text(role.as_deref())?.as_bytes())?,
+        Command::Policy { role, bpf } => out.write_all(policy::run(role.as_deref(), *bpf)?.as_bytes())?,
         Command::Nfct { words } => {
             drop(out);
             return Ok(as_nfct("cthelperctl nfct", words));

@@ -80,6 +80,9 @@ pub enum Command {
     Policy {
         /// The role; all of them without it
         role: Option<String>,
+        /// Only the filter that a worker puts on itself, as initialisers of `struct sock_filter` for this machine: for workers in C
+        #[arg(long, requires = "role")]
+        bpf: bool,
     },
     /// As the nfct of conntrack-tools: list, add, get, delete, flush, disable helper; list, add, get, delete, flush, default-set, default-get timeout
     #[command(disable_help_flag = true)]

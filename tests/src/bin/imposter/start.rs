@@ -61,6 +61,7 @@ pub(crate) fn greet(mode: &str) {
         }
         "verdict-first" => say(PACKETS, &[2, 0, 0, 0]),
         "garbage" => say(ASKS, &[4, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]),
+        "later-version" => say(ASKS, &[8, 0, 0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0xff, 0xff]), // a Hello that nobody here can read to its end
         "huge" => say(ASKS, &vec![0; 100_000]),
         "other-name" => hello.name = Cow::Borrowed("ftp"),
         "bad-name" => hello.name = Cow::Borrowed("../../etc/passwd"),
