@@ -4,6 +4,7 @@
 # make bench  the figures of SPECIFICATION.md, in one virtual machine
 # make bench-events  the kernel's events to 1, 10 and 100 subscribers, on this machine (root)
 # make bench-recovery  how long a helper is silent when its worker dies, on this machine
+# make bench-helpers  what the most expensive packets of each protocol cost a worker, on this machine
 # make man    man pages and completions in target/manuals
 # make vm-systemd  the unit under Debian's own systemd and journald in a virtual machine; making its root takes root once
 # make deb, make rpm  packages, in target/deb and target/rpm; the same sources give the same bytes (make reproduce takes two builds)
@@ -13,7 +14,7 @@
 CARGO ?= cargo
 KERNELS ?= 6.1 6.12
 
-.PHONY: all build man deps demo test unit vm vm-tests vm-systemd vm-package deb rpm packages reproduce check bench bench-events bench-recovery doc fmt clippy deny clean
+.PHONY: all build man deps demo test unit vm vm-tests vm-systemd vm-package deb rpm packages reproduce check bench bench-events bench-recovery bench-helpers doc fmt clippy deny clean
 
 all: build
 
@@ -81,6 +82,9 @@ bench-events: build
 
 bench-recovery: build
 	$(CARGO) bench --locked -q -p cthelper-tests --bench recovery
+
+bench-helpers:
+	$(CARGO) bench --locked -q -p cthelper-tests --bench helpers
 
 clean:
 	$(CARGO) clean

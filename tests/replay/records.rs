@@ -149,6 +149,23 @@ fn tns_packets_that_lie_and_sessions_announce_nothing() {
     is_told("tns", "tns-short", &talk(vec![0, 4, 0, 0]));
     is_told("tns", "tns-lying", &talk(tns(5, &[&[0xff, 0xff][..], ADDRESS.as_bytes()].concat())));
     is_told("tns", "tns-foreign", &talk(redirect("(HOST=192.0.2.9)(PORT=1521)")));
+    is_told("tns", "tns-privileged", &talk(redirect("(HOST=10.0.2.2)(PORT=22)")));
+}
+
+/// Of what one packet announces, four are looked at by policy; the rest is refused by name, and the packet passes.
+#[test]
+fn floods_of_announcements_are_cut_off() {
+    let redirects = (1..=40).map(|n| redirect(&format!("(HOST=10.0.2.2)(PORT={})", 49_151 + n))).collect::<Vec<_>>().concat();
+    is_told("tns", "tns-flood", &stream(false, 1521, &[C(tns(1, &[0; 50])), S(redirects)]));
+    // Three calls are remembered: of a hundred, the last three have answers.
+    let calls = (1..=100).map(|xid| record(&getport(xid), 999)).collect::<Vec<_>>().concat();
+    let answers = (1..=100).map(|xid| record(&success(xid, &words(&[2000 + xid])), 999)).collect::<Vec<_>>().concat();
+    is_told("rpc", "rpc-flood", &stream(false, 111, &[C(calls), S(answers)]));
+    // One announcement for each start, however many answers there are.
+    let answer = |port: u32| S(words(&[0, port, 0x1234, 0]));
+    let starts: Vec<_> =
+        (0..4).flat_map(|n| [C(words(&[7, 1])), answer(20_000 + n), answer(30_000 + n), answer(40_000 + n)]).collect();
+    is_told("sane", "sane-flood", &stream(false, 6566, &starts));
 }
 
 #[test]
@@ -156,8 +173,17 @@ fn sane_answers_a_start() {
     let start = [words(&[7, 1])].concat();
     let answer = |status: u32, port: u32| S(words(&[status, port, 0x1234, 0]));
     is_told("sane", "sane-start", &stream(true, 6566, &[C(start.clone()), answer(0, 40_001)]));
-    let messages =
-        [answer(0, 40_001), C(start.clone()), answer(0, 70_000), C(start.clone()), answer(7, 40_001), C(start), S(vec![0; 5])];
+    let messages = [
+        answer(0, 40_001),
+        C(start.clone()),
+        answer(0, 70_000),
+        C(start.clone()),
+        answer(7, 40_001),
+        C(start.clone()),
+        answer(0, 22),
+        C(start),
+        S(vec![0; 5]),
+    ];
     is_told("sane", "sane-lies", &stream(false, 6566, &messages));
 }
 
@@ -173,6 +199,8 @@ fn amanda_names_its_streams() {
         reply("CONNECT DATA 5001 DATA 5002"),
         reply("CONNECT DATA 22"),
         reply("x CONNECT DATA 5001"),
+        reply("CONNECT A 5001 B 5002 C 5003 D 5004 E 5005"),
+        S(format!("{head}CONNECT DATA 500").into_bytes()),
         C(format!("{head}CONNECT DATA 5001\n").into_bytes()),
     ];
     is_told("amanda", "amanda-lies", &datagrams(false, 10_080, &std::iter::once(request).chain(lies).collect::<Vec<_>>()));

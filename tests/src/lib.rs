@@ -2,7 +2,8 @@
 //!
 //! [`binaries`] finds what was built · [`packets`] writes packets, [`capture`] files of them, [`control`] conversations ·
 //! [`fake_kernel`] is a kernel that does as a test says · [`stage`] runs a real lane with real workers on it, [`program`] the real program ·
-//! [`outside`] builds helpers out of the tree · [`schema`] holds records against their schema · [`calls`] writes down system calls.
+//! [`outside`] builds helpers out of the tree · [`worst`] has the packets that cost a helper most · [`schema`] holds records against their
+//! schema · [`calls`] writes down system calls.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it means")]
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panic")]
@@ -18,6 +19,7 @@ pub mod packets;
 pub mod program;
 pub mod schema;
 pub mod stage;
+pub mod worst;
 
 use std::time::{Duration, Instant};
 

@@ -9,9 +9,13 @@ use cthelper_proto::types::{FlowId, State};
 use crate::stream::LineSync;
 use crate::stream::records::RecordSync;
 
-/// Flows remembered at most. Each costs about 450 bytes, and up to one unfinished line or record per direction (bounded by the helper's
-/// framing): with lines of 512 bytes and an attacker who leaves each unfinished, 6 MB in all.
+/// Flows remembered at most.
 pub const CAPACITY: usize = 4096;
+/// What they may hold in all, bytes: half of a worker's heap (`policy/src/confine/seal.rs`). It counts if an attacker leaves a line or record
+/// unfinished in each direction of each: up to 1.4 KiB long they are all remembered, of longer ones fewer.
+const HELD: usize = 16 << 20;
+/// What one holds besides, bytes.
+const FLOW: usize = 1100;
 
 /// What is remembered of one flow.
 #[derive(Clone, Debug)]
@@ -34,21 +38,28 @@ impl Known {
 // Fixed keys: no syscall for random ones, and a flow's id is already the kernel's keyed hash, which no stranger can choose.
 type Table = HashMap<FlowId, Known, BuildHasherDefault<DefaultHasher>>;
 
-/// Two generations: a flow in use moves to the young one; when that holds half of [`CAPACITY`], the old one is forgotten and the young
-/// one grows old. So each of the `CAPACITY / 2` flows used last is there, and never more than `CAPACITY`.
-#[derive(Debug, Default)]
+/// Two generations: a flow in use moves to the young one; when that holds half of the capacity, the old one is forgotten and the young
+/// one grows old. So each of the `capacity / 2` flows used last is there, and never more than `capacity`.
+#[derive(Debug)]
 pub struct Flows {
     young: Table,
     old: Table,
+    capacity: usize,
 }
 
 impl Flows {
+    /// None yet; of each, up to `longest` bytes of an unfinished message will be remembered in each direction.
+    pub fn of_messages(longest: usize) -> Self {
+        let capacity = (HELD / longest.saturating_mul(2).saturating_add(FLOW)).clamp(2, CAPACITY);
+        Self { young: Table::default(), old: Table::default(), capacity }
+    }
+
     /// What is known of `id`; `state` (the truth, if the supervisor sent it) replaces the remembered one.
     /// `None` if neither is there: then nothing can be said about the packet.
     pub fn recall(&mut self, id: FlowId, state: Option<State>) -> Option<&mut Known> {
         if !self.young.contains_key(&id) {
             let known = self.old.remove(&id).or_else(|| state.map(Known::new))?;
-            if self.young.len() >= CAPACITY / 2 {
+            if self.young.len() >= self.capacity / 2 {
                 self.old = std::mem::take(&mut self.young);
             }
             self.young.insert(id, known);
@@ -87,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_sent_state_replaces_the_remembered_one_and_an_absent_one_keeps_it() {
-        let mut flows = Flows::default();
+        let mut flows = Flows::of_messages(512);
         assert!(flows.recall(FlowId(1), None).is_none());
         flows.recall(FlowId(1), Some(state(1))).unwrap().state = state(2);
         assert_eq!(flows.recall(FlowId(1), None).unwrap().state, state(2));
@@ -98,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_flows_stays_within_the_capacity_and_the_last_ones_are_known() {
-        let mut flows = Flows::default();
+        let mut flows = Flows::of_messages(512);
         for id in 0..20_000 {
             flows.recall(FlowId(id), Some(state(0)));
             assert!(flows.len() <= CAPACITY);
@@ -110,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_flow_in_use_survives_any_number_of_others() {
-        let mut flows = Flows::default();
+        let mut flows = Flows::of_messages(512);
         for id in 1..50_000 {
             flows.recall(FlowId(id), Some(state(0)));
             if id % 100 == 0 {

@@ -87,6 +87,16 @@ pub enum Framing {
     Datagram,
 }
 
+impl Framing {
+    /// How many bytes of an unfinished message are kept.
+    pub(crate) fn longest(&self) -> usize {
+        match self {
+            Self::Lines { max } | Self::Records { max, .. } => *max,
+            Self::Datagram => 0,
+        }
+    }
+}
+
 /// Who answers a helper's questions: the supervisor, or a test.
 pub trait Judge {
     /// Asks for an expectation on behalf of the packet `ticket`; blocks.
@@ -141,9 +151,12 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A message of `len` bytes whose first `before` came in earlier segments, and the others stand at `at`.
-    pub(crate) fn new(len: usize, before: usize, at: usize) -> Self {
-        Self { len, pieces: vec![Piece { from: before, at, len: len.saturating_sub(before), mark: None }] }
+    /// A message of `len` bytes whose first `before` came in earlier segments, and the others stand at `at`. There may be one for each byte
+    /// of a packet, so its memory is used again.
+    pub(crate) fn set(&mut self, len: usize, before: usize, at: usize) {
+        self.len = len;
+        self.pieces.clear();
+        self.pieces.push(Piece { from: before, at, len: len.saturating_sub(before), mark: None });
     }
 }
 

@@ -72,7 +72,8 @@ impl Server {
     /// A helper that knows no flow yet.
     pub fn new(helper: Box<dyn Helper>, settings: Settings) -> Self {
         let framings = [helper.framing(L4::Tcp), helper.framing(L4::Udp)];
-        Self { framings, helper, settings, flows: Flows::default() }
+        let longest = framings.iter().map(Framing::longest).max().unwrap_or(0);
+        Self { framings, helper, settings, flows: Flows::of_messages(longest) }
     }
 
     /// Reads one packet.
@@ -143,7 +144,7 @@ impl<'a> Reading<'a> {
     fn datagram(self, known: &mut Known) -> Outcome {
         let (payload, dir, segment) = (self.payload, self.header.info.dir(), self.header.tcp);
         let (helper, mut cx) = self.cx(&mut known.state);
-        cx.place = Place::new(payload.len(), 0, 0);
+        cx.place.set(payload.len(), 0, 0);
         let malformed = helper.message(&mut cx, payload).err();
         let done = cx.done;
         let mut drop_state = false;
@@ -214,7 +215,7 @@ fn read_lines(helper: &mut dyn Helper, cx: &mut Cx<'_>, lines: &mut Lines<'_>) -
     {
         let read = match &found {
             Found::Line(line) => {
-                cx.place = Place::new(line.text.len(), line.before, line.at);
+                cx.place.set(line.text.len(), line.before, line.at);
                 helper.message(cx, &line.text)
             }
             Found::TooLong(head) => Err(overlong(helper, cx, head)),

@@ -32,7 +32,7 @@ struct State {
     keeper: Option<Keeper>,
     /// Keepers of earlier lives, until ours holds what they hold.
     former: Vec<Keeper>,
-    /// Keepers that were told to end and have not; a connection that closes might make them forget it.
+    /// Keepers that were told to end and have not; a connection that closes might make them forget it. Until they are watched.
     deaf: Vec<Keeper>,
     /// Where keepers can be ordered.
     shop: Option<Shop>,
@@ -235,6 +235,9 @@ impl Custody {
     /// Watches the keeper, for ever; starts another when it is gone, if that is possible. Starting one waits for it, on a thread of its own,
     /// so that signals and operators are answered meanwhile.
     pub async fn watch(self: Arc<Self>) {
+        for deaf in std::mem::take(&mut self.state().deaf) {
+            tokio::spawn(outlast(deaf));
+        }
         loop {
             let connection = self.state().keeper.as_ref().and_then(|keeper| keeper.as_fd().try_clone_to_owned().ok());
             match connection.map(watchable) {
@@ -325,6 +328,24 @@ impl Custody {
         if !former.is_empty() {
             tracing::warn!(keepers = former.len(), "keepers of earlier lives have not ended, and go on to hold their queues");
             state.deaf.append(&mut former);
+        }
+    }
+}
+
+/// Hears a keeper that stood still until it has ended, and drops what it says: the sockets it was once asked for, which keep their queues as
+/// long as they wait to be received.
+async fn outlast(keeper: Keeper) {
+    let Some(connection) = keeper.as_fd().try_clone_to_owned().ok().and_then(|connection| watchable(connection).ok()) else {
+        return;
+    };
+    while connection.readable().await.is_ok() {
+        let mut heard = Ok(Vec::new());
+        let _ = connection.try_io(Interest::READABLE, || {
+            heard = keeper.heed();
+            Err::<(), _>(std::io::ErrorKind::WouldBlock.into())
+        });
+        if heard == Err(Gone) {
+            return;
         }
     }
 }

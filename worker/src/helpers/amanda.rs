@@ -3,10 +3,11 @@
 //!
 //! - A packet begins with `Amanda VERSION REP HANDLE …`, a line; `CONNECT` is the first word of another one.
 //! - A stream that is not used has port -1 (or 0) and is passed over.
+//! - A service names its streams as it likes: a restore's are `CTL` and `DATA`. amandad forwards any name, and so every one is a stream here.
 //! - Four expectations at a time, as in the kernel since 6.x; conntrackd's three would let `STATE` push `DATA` out.
 //!
-//! Attacks answered here: `CONNECT` in the middle of a line, in a request, or twice; a stream named twice; ports over 65535. Work per packet is
-//! linear in its bytes, with at most four asks.
+//! Attacks answered here: `CONNECT` in the middle of a line, in a request, or twice; a stream named twice, or a fifth; ports over 65535, or cut. Work per
+//! packet is linear in its bytes, with at most four asks.
 
 use std::borrow::Cow;
 
@@ -28,7 +29,8 @@ pub static MANIFEST: Manifest = Manifest {
     source: Cow::Borrowed("amanda 3.5, common-src/security-util.c"),
 };
 
-const STREAMS: [&[u8]; 4] = [b"DATA", b"MESG", b"INDEX", b"STATE"];
+/// Streams of a reply; amandad has no more descriptors for them (3.5, `DATA_FD_COUNT`).
+const STREAMS: usize = 4;
 
 /// The helper.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +47,7 @@ impl Helper for Amanda {
     }
 
     fn about(&self) -> About {
-        About { rewrites: true, attacks: &["CONNECT inside a line, in a request, or twice", "stream named twice", "port over 65535"] }
+        About { rewrites: true, attacks: &["CONNECT inside a line, in a request, or twice", "stream named twice, or a fifth", "port over 65535"] }
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, packet: &[u8]) -> Result<(), Malformed> {
@@ -59,6 +61,9 @@ impl Helper for Amanda {
         let Some((at, line)) = connects.next().filter(|_| is_reply) else { return Ok(()) };
         if connects.next().is_some() {
             return Err(Malformed("two CONNECT lines"));
+        }
+        if packet.get(at + line.len()).is_none() {
+            return Err(Malformed("line without an end"));
         }
         let mut out = Ok(());
         for stream in streams(Text::new(packet.get(..at + line.len()).unwrap_or_default()).at(at))? {
@@ -79,19 +84,23 @@ fn is_reply(line: &[u8]) -> bool {
 /// The streams of a line `CONNECT …`.
 fn streams(mut line: Text<'_>) -> Result<Vec<Stream>, Malformed> {
     line.word(b"CONNECT");
-    let (mut seen, mut found) = ([false; STREAMS.len()], Vec::new());
+    let (mut names, mut found) = (Vec::<&[u8]>::new(), Vec::new());
     loop {
         line.take_while(|byte| byte == b' ');
         if line.rest().is_empty() || line.rest() == b"\r" {
             return Ok(found);
         }
-        let name = STREAMS.iter().position(|name| line.word(name)).ok_or(Malformed("stream"))?;
-        if !line.eat(b' ') {
+        let name = line.take_while(|byte| byte.is_ascii_uppercase());
+        if name.is_empty() {
+            return Err(Malformed("stream"));
+        } else if !line.eat(b' ') {
             return Err(Malformed("port missing"));
-        }
-        if seen.get_mut(name).is_none_or(|seen| std::mem::replace(seen, true)) {
+        } else if names.contains(&name) {
             return Err(Malformed("stream named twice"));
+        } else if names.len() == STREAMS {
+            return Err(Malformed("fifth stream"));
         }
+        names.push(name);
         found.extend(port(&mut line)?);
     }
 }
@@ -131,6 +140,7 @@ mod tests {
         let ports = ["10.0.2.2:1024", "10.0.2.2:2000", "10.0.2.2:65535", "10.0.2.2:3000"].map(tcp);
         reply("CONNECT DATA 1024 MESG 2000 INDEX 65535\nOPTIONS features=f;\n").expects_all(&ports[..3]).passes_unchanged().well_formed();
         reply("CONNECT DATA 1024 MESG 2000 INDEX 65535 STATE 3000\n").expects_all(&ports);
+        reply("CONNECT CTL 1024 DATA 2000\n").expects_all(&ports[..2]).well_formed();
         reply("OPTIONS x;\nCONNECT DATA 1024 MESG 2000 INDEX -1\n").expects_all(&ports[..2]).well_formed();
         talk(Amanda)
             .across(Net::Plain6)
@@ -170,13 +180,14 @@ mod tests {
         reply("CONNECT DATA 1024 MESG\n").expects_nothing().malformed("port missing");
         reply("CONNECT DATA MESG 1024\n").expects_nothing().malformed("port missing");
         reply("CONNECT DATA 1024 DATA 1025\n").expects_nothing().malformed("stream named twice");
-        reply("CONNECT DATA 1024 SHELL 1025\n").expects_nothing().malformed("stream");
+        reply("CONNECT DATA 1024 1025\n").expects_nothing().malformed("stream");
+        reply("CONNECT A 1 B 2 C 3 D 4 E 5\n").expects_nothing().malformed("fifth stream");
         reply("CONNECT DATA 1024\nCONNECT DATA 1025\n").expects_nothing().malformed("two CONNECT lines");
     }
 
     #[test]
     fn a_flood_of_lines_asks_for_four_at_most() {
-        let flood = "CONNECT DATA 1 MESG 2 INDEX 3 STATE 4 ".to_owned() + &"DATA 5 ".repeat(5000);
+        let flood = "CONNECT DATA 1 MESG 2 INDEX 3 STATE 4 ".to_owned() + &"DATA 5 ".repeat(5000) + "\n";
         reply(&flood).expects_nothing().malformed("stream named twice");
     }
 

@@ -27,6 +27,9 @@ pub fn find(name: &str) -> Option<Box<dyn Helper>> {
 }
 
 #[cfg(test)]
+mod refusals;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -7,7 +7,7 @@ use super::{Outcome, Reading, sdk, side};
 use crate::flows::Known;
 use crate::helper::{Cx, Done, Helper, Place};
 use crate::stream::end_of;
-use crate::stream::records::{Mark, Records};
+use crate::stream::records::{Mark, Record, Records};
 
 impl Reading<'_> {
     pub(super) fn records(self, known: &mut Known, segment: Segment, mark: Mark, max: usize) -> Outcome {
@@ -53,9 +53,11 @@ fn read_records(helper: &mut dyn Helper, cx: &mut Cx<'_>, records: &mut Records<
     while !sdk::has(cx.state, cx.framing, sdk::BLIND)
         && let Some(found) = records.next_record()
     {
-        let read = found.and_then(|record| {
-            cx.place = Place { len: record.message.len(), pieces: record.pieces };
-            helper.message(cx, &record.message)
+        let read = found.and_then(|Record { message, pieces }| {
+            cx.place = Place { len: message.len(), pieces };
+            let read = helper.message(cx, &message);
+            records.reuse(message, std::mem::take(&mut cx.place.pieces));
+            read
         });
         malformed = malformed.or(read.err());
     }

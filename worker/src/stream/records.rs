@@ -227,6 +227,15 @@ impl Records<'_> {
         None
     }
 
+    /// Takes the memory of a record that has been read: there may be one for every few bytes of a packet.
+    pub fn reuse(&mut self, mut message: Vec<u8>, mut pieces: Vec<Piece>) {
+        if !self.now.begun {
+            message.clear();
+            pieces.clear();
+            (self.now.body, self.pieces) = (message, pieces);
+        }
+    }
+
     /// What stands behind the last whole record; ask after [`Self::next_record`] has said `None`.
     pub fn rest(self) -> Rest {
         let mut now = self.now;
@@ -234,27 +243,23 @@ impl Records<'_> {
         Rest { now, starts: self.starts, reads: self.reads, fresh: self.fresh }
     }
 
-    fn rest_of_payload(&self) -> &[u8] {
-        self.payload.get(self.at..).unwrap_or_default()
-    }
-
     /// Reads the mark. `None` if the segment ends before it does.
     fn read_mark(&mut self) -> Option<Result<(), Malformed>> {
-        let rest = self.rest_of_payload();
+        let payload = self.payload;
+        let rest = payload.get(self.at..).unwrap_or_default();
         let missing = self.mark.width().saturating_sub(self.now.mark.len());
-        let part = rest.get(..missing.min(rest.len())).unwrap_or_default().to_vec();
+        let part = rest.get(..missing.min(rest.len())).unwrap_or_default();
         self.mark_at = self.now.mark.is_empty().then_some(self.at);
         self.now.begun |= !part.is_empty();
         self.at += part.len();
-        self.now.mark.extend_from_slice(&part);
+        self.now.mark.extend_from_slice(part);
         if matches!(self.mark, Mark::Length { .. }) {
-            self.take(&part, self.at - part.len());
+            self.take(part, self.at - part.len());
         }
         if part.len() < missing {
             return None;
         }
-        let mark = std::mem::take(&mut self.now.mark);
-        self.value = mark.iter().fold(0, |value, byte| value << 8 | u32::from(*byte));
+        self.value = self.now.mark.drain(..).fold(0, |value, byte| value << 8 | u32::from(byte));
         match self.mark {
             Mark::Length { width, least } => {
                 let width = u32::try_from(width).unwrap_or(4);
@@ -302,7 +307,8 @@ impl Records<'_> {
 
     /// The record that ends here, unless its head was handed out.
     fn end_record(&mut self) -> Option<Record> {
-        let Unfinished { body, told, .. } = std::mem::take(&mut self.now);
+        let Unfinished { body, told, mark, .. } = std::mem::take(&mut self.now);
+        self.now.mark = mark;
         let pieces = std::mem::take(&mut self.pieces);
         self.fresh = true;
         if self.starts.len() == STARTS {

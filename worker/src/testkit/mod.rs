@@ -273,6 +273,11 @@ impl Talk {
         self
     }
 
+    /// The field that was counted, if one was.
+    pub fn field(&self) -> Option<&str> {
+        self.sent().verdict.malformed.as_deref()
+    }
+
     /// The private bytes did not change.
     pub fn keeps_state(self) -> Self {
         assert_eq!(self.sent().verdict.state, None);

@@ -99,7 +99,11 @@ fn only_one(
 /// `<d>[af]<d>[addr]<d>port<d>)`; the port, and where it stands. `None` if this is no such form.
 fn in_parentheses(text: &mut Text<'_>, own: &[IpAddr]) -> Option<Result<(u16, std::ops::Range<usize>), Malformed>> {
     let delimiter = text.byte().filter(|byte| is_delimiter(*byte))?;
-    let family = text.until(delimiter).filter(|family| matches!(*family, b"" | b"1" | b"2"))?;
+    // At most one byte: a search for the delimiter from each parenthesis on would be quadratic in the line.
+    let family = text.take_while(|byte| matches!(byte, b'1' | b'2'));
+    if family.len() > 1 || !text.eat(delimiter) {
+        return None;
+    }
     let addr = text.until(delimiter)?;
     if !is_own(family, addr, own) {
         return Some(Err(Malformed("229 address")));
