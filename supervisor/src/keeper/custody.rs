@@ -1,14 +1,12 @@
 //! Every queue socket of this life, who holds duplicates of it, and those of an earlier life that wait to be taken over.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod watch;
+
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::io::Interest;
-use tokio::net::UnixStream;
-
-use super::client::{Gone, Keeper};
+use super::client::Keeper;
 use super::heir::{Heir, Kept, Recognised, port_id, recognise};
 use super::ledger::{Ledger, Served};
 use super::store;
@@ -17,9 +15,6 @@ use crate::kernel::netfilter::registry;
 use crate::kernel::netfilter::socket::Nfnl;
 use crate::spawn::Identity;
 use crate::warden::Post;
-
-/// Between two attempts to start a keeper.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// Shared by the boot, the lanes and the control side; no call waits for anybody but the kernel, unless it says so.
 pub struct Custody {
@@ -232,50 +227,6 @@ impl Custody {
         self.state().lost
     }
 
-    /// Watches the keeper, for ever; starts another when it is gone, if that is possible. Starting one waits for it, on a thread of its own,
-    /// so that signals and operators are answered meanwhile.
-    pub async fn watch(self: Arc<Self>) {
-        for deaf in std::mem::take(&mut self.state().deaf) {
-            tokio::spawn(outlast(deaf));
-        }
-        loop {
-            let connection = self.state().keeper.as_ref().and_then(|keeper| keeper.as_fd().try_clone_to_owned().ok());
-            match connection.map(watchable) {
-                Some(Ok(connection)) => self.heed(&connection).await,
-                Some(Err(error)) => tracing::warn!(%error, "the keeper cannot be watched"),
-                None => {}
-            }
-            let custody = self.clone();
-            let _ = tokio::task::spawn_blocking(move || custody.replace()).await; // one that panicked is tried again
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// Hears the keeper until it is gone.
-    async fn heed(&self, connection: &UnixStream) {
-        loop {
-            if connection.readable().await.is_err() {
-                return;
-            }
-            let mut state = self.state();
-            let mut heard = None;
-            // Whatever was heard, it is to be waited for again.
-            let _ = connection.try_io(Interest::READABLE, || {
-                heard = state.keeper.as_ref().map(Keeper::heed);
-                Err::<(), _>(std::io::ErrorKind::WouldBlock.into())
-            });
-            match heard {
-                Some(Ok(refusals)) => {
-                    state.lost |= !refusals.is_empty();
-                    for refusal in refusals {
-                        tracing::warn!(%refusal, "the keeper does not keep a queue's socket");
-                    }
-                }
-                Some(Err(Gone)) | None => return,
-            }
-        }
-    }
-
     /// Another keeper in the place of one that is gone; one that only seems to be is ended. Waits for it, for a bounded time.
     fn replace(&self) {
         {
@@ -332,35 +283,10 @@ impl Custody {
     }
 }
 
-/// Hears a keeper that stood still until it has ended, and drops what it says: the sockets it was once asked for, which keep their queues as
-/// long as they wait to be received.
-async fn outlast(keeper: Keeper) {
-    let Some(connection) = keeper.as_fd().try_clone_to_owned().ok().and_then(|connection| watchable(connection).ok()) else {
-        return;
-    };
-    while connection.readable().await.is_ok() {
-        let mut heard = Ok(Vec::new());
-        let _ = connection.try_io(Interest::READABLE, || {
-            heard = keeper.heed();
-            Err::<(), _>(std::io::ErrorKind::WouldBlock.into())
-        });
-        if heard == Err(Gone) {
-            return;
-        }
-    }
-}
-
 /// What is to be given away while nobody holds the lock.
 fn duplicates<'a>(sockets: impl Iterator<Item = (&'a str, u16, BorrowedFd<'a>)>) -> Vec<Kept> {
     let duplicate = |(helper, queue, socket): (&str, u16, BorrowedFd<'_>)| {
         Some(Kept { helper: helper.to_owned(), queue, socket: socket.try_clone_to_owned().ok()? })
     };
     sockets.filter_map(duplicate).collect()
-}
-
-/// A connection that the control side can wait for; nothing is read through it.
-fn watchable(connection: OwnedFd) -> std::io::Result<UnixStream> {
-    let connection = std::os::unix::net::UnixStream::from(connection);
-    connection.set_nonblocking(true)?;
-    UnixStream::from_std(connection)
 }
