@@ -11,17 +11,26 @@ use crate::is_transcript;
 /// One datagram: from, to, payload.
 type Datagram<'a> = (&'a str, &'a str, &'a [u8]);
 
+pub(crate) fn packet((from, to, payload): &Datagram<'_>) -> Vec<u8> {
+    let addr = |text: &str| text.parse::<SocketAddr>().unwrap();
+    udp(addr(from), addr(to), payload)
+}
+
 /// Replays these datagrams with a helper, and compares with `tests/replay/HELPER.jsonl`.
 fn is_told(helper: &str, config: Option<&str>, datagrams: &[Datagram<'_>]) {
-    let addr = |text: &str| text.parse::<SocketAddr>().unwrap();
-    let packets: Vec<_> = datagrams.iter().map(|(from, to, payload)| udp(addr(from), addr(to), payload)).collect();
-    let capture = Temporary::new(&format!("{helper}.pcap"), &pcap(Link::Ethernet, &packets));
+    let packets: Vec<_> = datagrams.iter().map(packet).collect();
+    is_told_of(helper, helper, config, &pcap(Link::Ethernet, &packets));
+}
+
+/// Replays a capture with a helper, and compares with `tests/replay/NAME.jsonl`.
+pub(crate) fn is_told_of(name: &str, helper: &str, config: Option<&str>, capture: &[u8]) {
+    let capture = Temporary::new(&format!("{name}.pcap"), capture);
     let mut args = vec!["replay", "--json", "--helper", helper];
     args.extend(config.into_iter().flat_map(|path| ["--config", path]));
     args.push(capture.path());
     let Said { code, out, err } = cthelperd(&args);
-    assert_eq!((code, err.as_str()), (0, ""), "{helper}");
-    is_transcript(helper, &out);
+    assert_eq!((code, err.as_str()), (0, ""), "{name}");
+    is_transcript(name, &out);
 }
 
 const HOST: &str = "10.0.1.2:40000";
@@ -110,7 +119,7 @@ fn ssdp_follows_the_answers() {
 }
 
 /// The path of an example that is shipped.
-fn example(name: &str) -> String {
+pub(crate) fn example(name: &str) -> String {
     format!("{}/../packaging/examples/{name}.toml", env!("CARGO_MANIFEST_DIR"))
 }
 

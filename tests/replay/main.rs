@@ -4,16 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it means")]
 
 mod arguments;
+mod bad_datagrams;
 mod datagrams;
 mod guides;
 mod import;
 mod operator;
 mod outside;
+mod packages;
 mod records;
+mod vm;
 
 use cthelper_tests::capture::{Link, pcap, pcapng};
 use cthelper_tests::control::{Control, Net};
-use cthelper_tests::packets::{flags, fragments, tcp_behind_extensions, udp};
+use cthelper_tests::packets::{behind_extensions, flags, fragments, tcp, udp};
 use cthelper_tests::program::{Said, replay};
 
 /// Who says something.
@@ -108,10 +111,11 @@ fn every_link_type_and_both_formats_tell_the_same() {
 fn ipv6_extension_headers_are_passed_over() {
     let (client, server) = ("[2001:db8:1::2]:40000".parse().unwrap(), "[2001:db8:2::2]:21".parse().unwrap());
     let packets = [
-        tcp_behind_extensions(client, server, 1, flags::SYN, b""),
-        tcp_behind_extensions(server, client, 1, flags::SYN | flags::ACK, b""),
-        tcp_behind_extensions(client, server, 2, flags::ACK, b"EPRT |2|2001:db8:1::2|2001|\r\n"),
+        tcp(client, server, 1, flags::SYN, b""),
+        tcp(server, client, 1, flags::SYN | flags::ACK, b""),
+        tcp(client, server, 2, flags::ACK, b"EPRT |2|2001:db8:1::2|2001|\r\n"),
     ];
+    let packets = packets.map(|packet| behind_extensions(&packet));
     is_told("extension-headers", &pcap(Link::Ethernet, &packets));
 }
 

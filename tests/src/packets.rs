@@ -13,14 +13,7 @@ pub mod flags {
 
 /// TCP over IPv4 or IPv6 with right lengths and checksums.
 pub fn tcp(from: SocketAddr, to: SocketAddr, seq: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
-    ip(from.ip(), to.ip(), &[], 6, &segment(from, to, seq, flags, payload))
-}
-
-/// As [`tcp`], over IPv6 behind a hop-by-hop and a destination options header.
-pub fn tcp_behind_extensions(from: SocketAddr, to: SocketAddr, seq: u32, flags: u8, payload: &[u8]) -> Vec<u8> {
-    // Next header, length in eights beyond the first, then one PadN option.
-    let extensions = [60, 0, 1, 4, 0, 0, 0, 0, 6, 0, 1, 4, 0, 0, 0, 0];
-    ip(from.ip(), to.ip(), &extensions, 0, &segment(from, to, seq, flags, payload))
+    ip(from.ip(), to.ip(), 6, &segment(from, to, seq, flags, payload))
 }
 
 /// UDP over IPv4 or IPv6.
@@ -30,7 +23,16 @@ pub fn udp(from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Vec<u8> {
     datagram.extend(payload);
     let sum = transport_sum(from.ip(), to.ip(), 17, &datagram);
     datagram[6..8].copy_from_slice(&sum.to_be_bytes());
-    ip(from.ip(), to.ip(), &[], 17, &datagram)
+    ip(from.ip(), to.ip(), 17, &datagram)
+}
+
+/// A packet over IPv6, with a hop-by-hop and a destination options header put between.
+pub fn behind_extensions(packet: &[u8]) -> Vec<u8> {
+    let (header, body) = packet.split_at(40);
+    // Next header, length in eights beyond the first, then one PadN option.
+    let extensions = [60, 0, 1, 4, 0, 0, 0, 0, header[6], 0, 1, 4, 0, 0, 0, 0];
+    let length = u16::try_from(extensions.len() + body.len()).unwrap().to_be_bytes();
+    [&header[..4], &length, &[0], &header[7..], &extensions, body].concat()
 }
 
 /// An IPv4 packet cut into two fragments, the first with 8 × `eights` bytes of what follows its header (RFC 791 §3.2).
@@ -61,8 +63,8 @@ fn segment(from: SocketAddr, to: SocketAddr, seq: u32, flags: u8, payload: &[u8]
     segment
 }
 
-fn ip(src: IpAddr, dst: IpAddr, extensions: &[u8], protocol: u8, body: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(extensions.len() + body.len()).unwrap();
+fn ip(src: IpAddr, dst: IpAddr, protocol: u8, body: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(body.len()).unwrap();
     match (src, dst) {
         (IpAddr::V4(src), IpAddr::V4(dst)) => {
             let total = (length + 20).to_be_bytes();
@@ -76,7 +78,7 @@ fn ip(src: IpAddr, dst: IpAddr, extensions: &[u8], protocol: u8, body: &[u8]) ->
         (IpAddr::V6(src), IpAddr::V6(dst)) => {
             let length = length.to_be_bytes();
             let header = [0x60, 0, 0, 0, length[0], length[1], protocol, 64];
-            [&header, &src.octets()[..], &dst.octets(), extensions, body].concat()
+            [&header, &src.octets()[..], &dst.octets(), body].concat()
         }
         _ => panic!("addresses of two families"),
     }

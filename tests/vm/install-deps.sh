@@ -11,13 +11,15 @@ PACKAGES=(
     nftables iproute2 procps ethtool python3            # guest: topology
     curl lftp vsftpd python3-pyftpdlib                  # guest: FTP peers
     tftpd-hpa tftp-hpa avahi-daemon dnsmasq-base isc-dhcp-client wsdd2   # guest: datagram peers
+    minissdpd miniupnpc isc-dhcp-server isc-dhcp-relay wide-dhcpv6-client
     rpcbind sane-utils                                  # guest: RPC and SANE peers
     conntrack conntrackd nfct netbase iptables          # guest: the baseline, what cthelperctl is compared with
     gcc libc6-dev                                       # bench.sh: load generator, bare queue loop
-    libnetfilter-conntrack-dev                          # events: a consumer in C
+    libnetfilter-conntrack-dev ulogd2                   # events: a consumer in C, another to compare with
 )
 # Daemons among them that Debian would start and enable when it installs them.
-SERVICES=(vsftpd conntrackd nftables tftpd-hpa avahi-daemon wsdd2 rpcbind rpcbind.socket saned.socket)
+SERVICES=(vsftpd conntrackd nftables tftpd-hpa avahi-daemon wsdd2 minissdpd isc-dhcp-server isc-dhcp-relay wide-dhcpv6-client rpcbind rpcbind.socket saned.socket
+    ulogd2)
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
 

@@ -93,30 +93,7 @@ table inet vm {
     chain outgoing  { type filter hook output priority 0; policy drop; jump allowed; }
 }
 NFT
-    case $1 in
-    snat)
-        nft -f - <<NFT || return
-table inet vm_nat {
-  chain post {
-    type nat hook postrouting priority 100
-    ip saddr 10.0.1.0/24 oifname "s0" masquerade
-    ip6 saddr fd00:1::/64 oifname "s0" masquerade
-  }
-}
-NFT
-        ip -n server route add blackhole 10.0.1.0/24; ip -n server -6 route add blackhole fd00:1::/64 ;;
-    dnat)
-        nft -f - <<NFT || return
-table inet vm_nat {
-  chain pre {
-    type nat hook prerouting priority -100
-    iifname "c0" meta l4proto { tcp, udp } th dport { 111, 1521, 6566, 10080 } ip daddr 10.0.1.254 dnat ip to 10.0.2.2
-    iifname "c0" meta l4proto { tcp, udp } th dport { 111, 1521, 6566, 10080 } ip6 daddr fd00:1::fe dnat ip6 to fd00:2::2
-  }
-}
-NFT
-        ip -n client route add blackhole 10.0.2.0/24; ip -n client -6 route add blackhole fd00:2::/64 ;;
-    esac
+    topology_nat $1 'meta l4proto { tcp, udp } th dport { 111, 1521, 6566, 10080 }'
 }
 
 # ---- peers --------------------------------------------------------------------------------------
@@ -143,10 +120,10 @@ records_peers_stop() {
     RECORDS_PIDS=()
 }
 
-# rpcinfo: what it prints tells whether the program itself has answered.
+# rpcinfo: what it prints tells whether the program itself has answered. It blocks all signals but SIGKILL while it connects.
 _records_rpcinfo() {   # transport host program
     local said
-    said=$(ip netns exec client timeout $RECORDS_SECONDS rpcinfo -T $1 $2 $3 1 2>&1)
+    said=$(ip netns exec client timeout -s KILL $RECORDS_SECONDS rpcinfo -T $1 $2 $3 1 2>&1)
     case $said in *"ready and waiting"*) echo ok ;; *) echo "${said:-timed out}" | tail -n 1 ;; esac
 }
 

@@ -25,8 +25,8 @@ topology_build() {
 }
 
 _side() {   # netns, router's interface, number
-    ip addr add 10.0.$3.254/24 dev $2; ip addr add fd00:$3::fe/64 dev $2 nodad; ip link set $2 up
-    ip -n $1 addr add 10.0.$3.2/24 dev eth0; ip -n $1 addr add fd00:$3::2/64 dev eth0 nodad
+    ip addr add 10.0.$3.254/24 brd + dev $2; ip addr add fd00:$3::fe/64 dev $2 nodad; ip link set $2 up
+    ip -n $1 addr add 10.0.$3.2/24 brd + dev eth0; ip -n $1 addr add fd00:$3::2/64 dev eth0 nodad
     ip -n $1 link set lo up; ip -n $1 link set eth0 up
     ip -n $1 route add default via 10.0.$3.254; ip -n $1 -6 route add default via fd00:$3::fe
     ip netns exec $1 ethtool -K eth0 tx off gso off tso off >/dev/null 2>&1
@@ -56,14 +56,19 @@ table inet vm {
     chain outgoing  { type filter hook output priority 0; policy drop; jump allowed; }
 }
 NFT
-    case $mode in
+    topology_nat $mode 'tcp dport 21'
+}
+
+# topology_nat MODE MATCH [FLAGS]: MATCH says what dnat sends on to the server, FLAGS are those of masquerade.
+topology_nat() {
+    case $1 in
     snat)
         nft -f - <<NFT || return
 table inet vm_nat {
   chain post {
     type nat hook postrouting priority 100
-    ip saddr 10.0.1.0/24 oifname "s0" masquerade
-    ip6 saddr fd00:1::/64 oifname "s0" masquerade
+    ip saddr 10.0.1.0/24 oifname "s0" masquerade ${3:-}
+    ip6 saddr fd00:1::/64 oifname "s0" masquerade ${3:-}
   }
 }
 NFT
@@ -73,8 +78,8 @@ NFT
 table inet vm_nat {
   chain pre {
     type nat hook prerouting priority -100
-    iifname "c0" tcp dport 21 ip daddr 10.0.1.254 dnat ip to 10.0.2.2
-    iifname "c0" tcp dport 21 ip6 daddr fd00:1::fe dnat ip6 to fd00:2::2
+    iifname "c0" $2 ip daddr 10.0.1.254 dnat ip to 10.0.2.2
+    iifname "c0" $2 ip6 daddr fd00:1::fe dnat ip6 to fd00:2::2
   }
 }
 NFT

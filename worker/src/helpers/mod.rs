@@ -3,6 +3,8 @@
 use crate::helper::Helper;
 
 pub mod ask;
+#[cfg(test)]
+mod cut_datagrams;
 
 /// `helpers! { a b }`: declares the modules and finds them by the name in their manifest. Each has a `pub fn helper() -> impl Helper`.
 macro_rules! helpers {
@@ -28,6 +30,8 @@ pub fn find(name: &str) -> Option<Box<dyn Helper>> {
 
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod steps;
 
 #[cfg(test)]
 mod tests {

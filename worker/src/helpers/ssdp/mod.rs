@@ -22,7 +22,7 @@ use cthelper_proto::ipc::Expect;
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Dir, Family, L4, L4s};
 
-use crate::helper::{Cx, Framing, Helper, answers, tcp};
+use crate::helper::{About, Cx, Framing, Helper, answers, tcp};
 use head::Head;
 use url::{Spot, spot};
 
@@ -38,7 +38,7 @@ static MANIFEST: Manifest = Manifest {
         .staying()
         .to_own_port()
         .to_reserved(HTTP)
-        .followed()]),
+        .helped_by("ssdp")]),
     state_len: 0,
     ports: Cow::Borrowed(&[1900]),
     source: Cow::Borrowed("UPnP Device Architecture 2.0"),
@@ -56,6 +56,10 @@ pub fn helper() -> Ssdp {
 impl Helper for Ssdp {
     fn manifest(&self) -> &'static Manifest {
         &MANIFEST
+    }
+
+    fn about(&self) -> About {
+        About { rewrites: true, attacks: &["request in the middle of something", "search without MAN or ST", "bad address or port", "callback below 1024"] }
     }
 
     fn framing(&self, _l4: L4) -> Framing {

@@ -1,12 +1,11 @@
 #!/usr/bin/python3
-"""datagram-peer.py: asks a question by multicast or broadcast, or answers such questions.
+"""peer.py: asks a question by multicast or broadcast, or answers such questions.
 
-ask KIND FAMILY IFACE SECONDS [SPORT]   exit 0 and the answer's sender on stdout; 1 if none came
+ask KIND FAMILY IFACE SECONDS [SPORT]   exit 0, and the answer's sender and LOCATION on stdout; 1 if none came
 answer KIND... IFACE ADDR4 ADDR6        answers, one thread per kind and family, until it is ended
-serve-xml ADDR PORT                     what a UPnP device's LOCATION leads to, over HTTP
-KIND: mdns slp ssdp wsd bjnp nbns (mdns and wsd are only asked: avahi and wsdd2 answer)
+KIND: mdns slp ssdp ssdp-site wsd bjnp nbns (mdns and wsd are only asked: avahi and wsdd2 answer)
 """
-import http.server, os, select, socket, struct, sys, threading, time
+import select, socket, struct, sys, threading, time
 
 PROBE = (b'<?xml version="1.0"?><soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope" '
          b'xmlns:wsa="http://schemas.xmlsoap.org/ws/2004/08/addressing" xmlns:wsd="http://schemas.xmlsoap.org/ws/2005/04/discovery" '
@@ -36,17 +35,18 @@ class Kind:
         self.sport = sport      # the answer's source port; None = that of the service
 
 
-LOCATION = 'http://10.0.2.2:49152/root.xml'
 NBNS_QUERY = b'\0\7\1\x10\0\1\0\0\0\0\0\0\x20' + b'CA' * 16 + b'\0\0\x20\0\1'
 KINDS = {
     'mdns': Kind(5353, '224.0.0.251', 'ff02::fb', lambda g: b'\0\7\0\0\0\1\0\0\0\0\0\0' + dns_name('server.local') + b'\0\xff\0\1',
                  lambda d: d[2:3] == b'\0' and b'\6server' in d, b'\0\7\x84\0\0\0\0\0\0\0\0\0', lambda d: len(d) > 2 and d[2] & 0x80),
-    'slp': Kind(427, '239.255.255.253', 'ff02::116', lambda g: slp(1, b'\0\0\0\x0fservice:printer\0\0\0\0\0\0'),
+    'slp': Kind(427, '239.255.255.253', 'ff02::116', lambda g: slp(1, b'\0\0\0\x0fservice:printer\0\x07DEFAULT\0\0\0\0'),
                 lambda d: d[:2] == b'\2\1', slp(2, b'\0\0\0\0'), lambda d: d[:2] == b'\2\2'),
     'ssdp': Kind(1900, '239.255.255.250', 'ff02::c', search, lambda d: d.startswith(b'M-SEARCH'),
-                 ('HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=60\r\nEXT:\r\nLOCATION: %s\r\nSERVER: a/1 UPnP/1.1 b/1\r\n'
-                  'ST: upnp:rootdevice\r\nUSN: uuid:1::upnp:rootdevice\r\n\r\n' % LOCATION).encode(),
+                 ('HTTP/1.1 200 OK\r\nCACHE-CONTROL: max-age=60\r\nEXT:\r\nLOCATION: http://HOST:49152/root.xml\r\n'
+                  'SERVER: a/1 UPnP/1.1 b/1\r\nST: upnp:rootdevice\r\nUSN: uuid:1::upnp:rootdevice\r\n\r\n').encode(),
                  lambda d: d.startswith(b'HTTP/1.1 200')),
+    # Devices name a place of the scope in which they were asked (UPnP Device Architecture 2.0, annex A).
+    'ssdp-site': Kind(1900, None, 'ff05::c', search, None, None, lambda d: d.startswith(b'HTTP/1.1 200')),
     'wsd': Kind(3702, '239.255.255.250', 'ff02::c', lambda g: PROBE, None, None, lambda d: b'ProbeMatches' in d),
     'bjnp': Kind(8612, '255.255.255.255', 'ff02::1', lambda g: b'BJNP\x02\x01\0\0\0\0\0\0\0\0\0\0', lambda d: d[:6] == b'BJNP\x02\x01',
                  b'BJNP\x82\x01\0\0\0\0\0\0\0\0\0\0', lambda d: d[:4] == b'BJNP'),
@@ -80,7 +80,7 @@ def ask(name, family, iface, seconds, sport=0):
         while select.select([s], [], [], max(0, until - time.monotonic()))[0]:
             data, who = s.recvfrom(65535)
             if kind.is_answer(data) and not is_own(who[0]):
-                print(who[0], who[1])
+                print(who[0], who[1], *[l[10:].decode() for l in data.split(b'\r\n') if l.startswith(b'LOCATION: ')])
                 return 0
     return 1
 
@@ -95,6 +95,12 @@ def is_own(addr):
         return False
     finally:
         s.close()
+
+
+def link_local(iface):
+    with open('/proc/net/if_inet6') as addresses:
+        digits = [l.split()[0] for l in addresses if l.split()[5] == iface and l.startswith('fe80')][0]
+    return socket.inet_ntop(socket.AF_INET6, bytes.fromhex(digits))
 
 
 def answer(name, family, iface, addr):
@@ -114,35 +120,18 @@ def answer(name, family, iface, addr):
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         s.bind(('::', kind.port))
-        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, group) + struct.pack('=I', index))
+        for joined in {group, group.replace('ff02::c', 'ff05::c')}:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, socket.inet_pton(socket.AF_INET6, joined) + struct.pack('=I', index))
     while True:
         data, who = s.recvfrom(65535)
         if kind.is_question(data):
-            # The place that LOCATION names is of IPv4.
-            text = kind.answer if family == 4 else b'\r\n'.join(l for l in kind.answer.split(b'\r\n') if not l.startswith(b'LOCATION'))
-            s.sendto(text, who)
-
-
-def serve_xml(addr, port):
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            body = b'<?xml version="1.0"?><root xmlns="urn:schemas-upnp-org:device-1-0"/>'
-            self.send_response(200)
-            self.send_header('Content-Length', str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *words):
-            pass
-    http.server.ThreadingHTTPServer.address_family = socket.AF_INET6 if ':' in addr else socket.AF_INET
-    http.server.ThreadingHTTPServer((addr, port), Handler).serve_forever()
+            own = link_local(iface) if who[0].startswith('fe80:') else addr
+            s.sendto(kind.answer.replace(b'HOST', ('[%s]' % own if family == 6 else own).encode()), who)
 
 
 def main(argv):
     if argv[0] == 'ask':
         return ask(argv[1], int(argv[2]), argv[3], float(argv[4]), int(argv[5]) if len(argv) > 5 else 0)
-    if argv[0] == 'serve-xml':
-        return serve_xml(argv[1], int(argv[2]))
     *kinds, iface, addr4, addr6 = argv[1:]
     threads = [threading.Thread(target=answer, args=(k, f, iface, addr4 if f == 4 else addr6), daemon=True) for k in kinds for f in (4, 6)]
     for t in threads:
