@@ -318,6 +318,11 @@ pub(super) fn write_help(w: &mut Writer<'_>, name: &str, info: &[u8]) {
     });
 }
 
+/// `CTA_TIMEOUT`, also within `NFQA_CT`.
+pub(super) fn write_timeout(w: &mut Writer<'_>, seconds: u32) {
+    w.be32(CTA_TIMEOUT, seconds);
+}
+
 /// `CTA_MARK`, also within `NFQA_CT`.
 pub(super) fn write_mark(w: &mut Writer<'_>, mark: u32) {
     w.be32(CTA_MARK, mark);
