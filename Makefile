@@ -9,12 +9,13 @@
 # make vm-systemd  the unit under Debian's own systemd and journald in a virtual machine; making its root takes root once
 # make deb, make rpm  packages, in target/deb and target/rpm; the same sources give the same bytes (make reproduce takes two builds)
 # make vm-package  the Debian packages installed, upgraded with connections open, and purged, in a virtual machine; root once, as above
+# make vm-rpm   the RPM packages likewise, by Debian's rpm
 # make vm KERNELS="6.1 6.12 7"  the VM rung on other kernels, 7 being Debian unstable's
 
 CARGO ?= cargo
 KERNELS ?= 6.1 6.12
 
-.PHONY: all build man deps demo test unit vm vm-tests vm-systemd vm-package deb rpm packages reproduce check bench bench-events bench-recovery bench-helpers doc fmt clippy deny clean
+.PHONY: all build man deps demo test unit vm vm-tests vm-systemd vm-package vm-rpm deb rpm packages reproduce check bench bench-events bench-recovery bench-helpers doc fmt clippy deny clean
 
 all: build
 
@@ -47,6 +48,9 @@ vm-systemd: build
 
 vm-package: deb
 	tests/vm/package
+
+vm-rpm: rpm
+	tests/vm/rpm
 
 packages: ## what packages are made of: stripped binaries, man pages, completions
 	CARGO="$(CARGO)" packaging/build

@@ -246,7 +246,7 @@ fn rebuilt(message: &Message<'_>) -> Option<Vec<u8>> {
                 let parts: Vec<_> = help.unwrap().nested().iter().flatten().collect();
                 (parts[0].str("name").unwrap(), parts[1].value)
             });
-            let ct = value(11).map(|_| CtUpdate { help, mark: None });
+            let ct = value(11).map(|_| CtUpdate { help, mark: None, timeout_secs: None });
             let parts = VerdictParts {
                 payload: value(10).map(|payload| payload.value),
                 ct,

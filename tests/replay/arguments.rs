@@ -55,6 +55,13 @@ fn a_right_configuration_is_0() {
 }
 
 #[test]
+fn a_reader_that_nobody_knows_is_named_and_no_mistake_of_the_file() {
+    let file = Temporary::new("reader.toml", b"[helper.ftp]\n[events.queue.3]\nusers = [\"nobody-at-all\", \"root\"]\n");
+    let err = "cthelperd: warning: events.queue.3: no user is called \"nobody-at-all\" on this machine\n".to_owned();
+    assert_eq!(cthelperd(&["check", "--config", file.path()]), Said { code: 0, out: String::new(), err });
+}
+
+#[test]
 fn a_mistake_in_the_configuration_is_78_and_pointed_at() {
     for (text, at) in [
         ("[helper.ftp]\nlose = true\n", ":2:1: "),

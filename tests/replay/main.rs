@@ -10,6 +10,7 @@ mod guides;
 mod import;
 mod operator;
 mod outside;
+mod packages;
 mod records;
 mod vm;
 

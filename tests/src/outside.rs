@@ -8,12 +8,23 @@ use crate::program::cthelperctl;
 
 /// The one in Rust, in a target folder of its own, beside this workspace's programs.
 pub fn in_rust() -> PathBuf {
-    let target = binary("cthelperd").parent().unwrap().join("outside");
+    cargo("build").join("debug/cthelper-dial")
+}
+
+/// Its own tests: of what was recorded of it.
+pub fn tested_in_rust() {
+    cargo("test");
+}
+
+/// The target folder.
+fn cargo(what: &str) -> PathBuf {
+    let cthelperd = binary("cthelperd");
+    let target = cthelperd.parent().unwrap().join("outside");
     let mut cargo = Command::new(std::env::var_os("CARGO").expect("cargo runs this test"));
-    cargo.args(["build", "--quiet", "--locked", "--manifest-path"]);
-    cargo.arg(folder("outside").join("Cargo.toml")).arg("--target-dir").arg(&target);
+    cargo.args([what, "--quiet", "--locked", "--manifest-path"]);
+    cargo.arg(folder("outside").join("Cargo.toml")).arg("--target-dir").arg(&target).env("CTHELPERD", cthelperd);
     succeeds(&mut cargo);
-    target.join("debug/cthelper-dial")
+    target
 }
 
 /// The one in C with these compiler flags: the filter comes from `cthelperctl`.
@@ -45,5 +56,10 @@ fn folder(name: &str) -> PathBuf {
 
 fn succeeds(command: &mut Command) {
     let built = command.output().unwrap();
-    assert!(built.status.success(), "{command:?}: {}", String::from_utf8_lossy(&built.stderr));
+    assert!(
+        built.status.success(),
+        "{command:?}: {}{}",
+        String::from_utf8_lossy(&built.stdout),
+        String::from_utf8_lossy(&built.stderr)
+    );
 }

@@ -15,10 +15,11 @@ PACKAGES=(
     rpcbind sane-utils                                  # guest: RPC and SANE peers
     conntrack conntrackd nfct netbase iptables          # guest: the baseline, what cthelperctl is compared with
     gcc libc6-dev                                       # bench.sh: load generator, bare queue loop
-    libnetfilter-conntrack-dev                          # events: a consumer in C
+    libnetfilter-conntrack-dev ulogd2                   # events: a consumer in C, another to compare with
 )
 # Daemons among them that Debian would start and enable when it installs them.
-SERVICES=(vsftpd conntrackd nftables tftpd-hpa avahi-daemon wsdd2 minissdpd isc-dhcp-server isc-dhcp-relay wide-dhcpv6-client rpcbind rpcbind.socket saned.socket)
+SERVICES=(vsftpd conntrackd nftables tftpd-hpa avahi-daemon wsdd2 minissdpd isc-dhcp-server isc-dhcp-relay wide-dhcpv6-client rpcbind rpcbind.socket saned.socket
+    ulogd2)
 
 say() { printf 'install-deps: %s\n' "$*" >&2; }
 
@@ -49,6 +50,10 @@ if [ ! -e $policy ]; then
     trap '"${root[@]}" rm -f $policy' EXIT
 fi
 
+# Who has enabled one of these already wants it. Some, such as rpcbind.socket, are not named as their package.
+declare -A before
+for s in "${SERVICES[@]}"; do before[$s]=$(systemctl is-enabled "$s" 2>/dev/null || true); done
+
 apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0)
 install() { "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2; }
 
@@ -65,8 +70,6 @@ if ! install; then
 fi
 
 for s in "${SERVICES[@]}"; do
-    case " ${missing[*]} " in
-        *" $s "*) "${root[@]}" systemctl disable --quiet "$s" 2>/dev/null || true ;;
-    esac
+    [ "${before[$s]}" = enabled ] || "${root[@]}" systemctl disable --quiet "$s" 2>/dev/null || true
 done
 say "done"

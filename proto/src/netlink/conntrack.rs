@@ -7,13 +7,17 @@ use crate::Malformed;
 use crate::types::{Dir, Family, Tuple};
 use crate::writer::Writer;
 
-pub(super) const CTA_TUPLE_ORIG: u16 = 1;
+/// The connection as its originator sees it.
+pub const CTA_TUPLE_ORIG: u16 = 1;
 pub(super) const CTA_TUPLE_REPLY: u16 = 2;
-pub(super) const CTA_STATUS: u16 = 3;
+/// Bits of [`status`].
+pub const CTA_STATUS: u16 = 3;
 pub(super) const CTA_PROTOINFO: u16 = 4;
-pub(super) const CTA_HELP: u16 = 5;
+/// Its helper.
+pub const CTA_HELP: u16 = 5;
 pub(super) const CTA_TIMEOUT: u16 = 7;
-pub(super) const CTA_MARK: u16 = 8;
+/// Its mark.
+pub const CTA_MARK: u16 = 8;
 pub(super) const CTA_ID: u16 = 12;
 pub(super) const CTA_TUPLE_MASTER: u16 = 14;
 pub(super) const CTA_SEQ_ADJ_ORIG: u16 = 15;
@@ -312,6 +316,11 @@ pub(super) fn write_help(w: &mut Writer<'_>, name: &str, info: &[u8]) {
         w.str0(HELP_NAME, name);
         w.attr(HELP_INFO, info);
     });
+}
+
+/// `CTA_TIMEOUT`, also within `NFQA_CT`.
+pub(super) fn write_timeout(w: &mut Writer<'_>, seconds: u32) {
+    w.be32(CTA_TIMEOUT, seconds);
 }
 
 /// `CTA_MARK`, also within `NFQA_CT`.

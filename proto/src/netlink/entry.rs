@@ -21,7 +21,8 @@ const CTA_COUNTERS_REPLY: u16 = 10;
 const CTA_USE: u16 = 11;
 const CTA_SECCTX: u16 = 19;
 const CTA_TIMESTAMP: u16 = 20;
-const CTA_LABELS: u16 = 22;
+/// Its labels.
+pub const CTA_LABELS: u16 = 22;
 const CTA_SYNPROXY: u16 = 24;
 const CTA_TIMESTAMP_EVENT: u16 = 27;
 const COUNTERS_PACKETS: u16 = 1;

@@ -1,21 +1,15 @@
 #!/bin/bash
-# package.sh OLDER NEWER NFCT [another]: the packages on a small Debian with systemd, installed and purged by apt, between a client and a server.
+# package.sh OLDER NEWER NFCT: the packages on a small Debian with systemd, installed and purged by apt, between a client and a server.
 LABEL=ours-package
 . "$REPO/tests/vm/guest/unit.sh"
 . "$REPO/tests/vm/guest/topology.sh"
 . "$REPO/tests/vm/guest/peers.sh"
-OLDER=$1 NEWER=$2 NFCT=$3 KEEPER=${4:-}
-LOAD=/run/load
+. "$REPO/tests/vm/guest/package/router.sh"
+. "$REPO/tests/vm/guest/package/kept.sh"
+OLDER=$1 NEWER=$2 NFCT=$3
 
 version_of() { dpkg-deb -f "$1" Version; }
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends -o Dpkg::Options::=--force-confold "$@" >>"$VM_OUT/apt.log" 2>&1; }
-# What is on the disk, but for what apt, dpkg and the system's own services write.
-files() {
-    find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /var/tmp -o -path /var/lib/dpkg -o -path /var/cache \
-        -o -path /var/lib/apt -o -path /var/log/journal -o -path /var/log/apt -o -path /root -o -path "$VM_OUT" \) -prune -o -print |
-        grep -v -x -e /var/log/dpkg.log -e '/var/lib/systemd/.*' -e '/etc/\(passwd\|group\|shadow\|gshadow\)-' -e '/etc/.*lock' -e /var/lib/logrotate/status -e '.*/__pycache__\(/.*\)\?' | sort
-}
-users() { cut -d: -f1 /etc/passwd /etc/group | sort; }
 confined_as() { is "$(tr -d '\0' </proc/"$1"/attr/current)" 'cthelperd (enforce)'; }
 denials() { journalctl -b -k --no-pager -o cat | grep 'apparmor="DENIED".*profile="cthelperd"'; }
 
@@ -26,69 +20,6 @@ try_without_apparmor() {
     sleep 5
     journalctl -b -k --no-pager -o cat | grep 'apparmor="ALLOWED"' | sed 's/.*operation/operation/; s/pid=[0-9]*//' | sort | uniq -c
     rules_load
-}
-
-# Drops what is not established, related, or new to port 21; counts what goes in and comes out of the control connections.
-firewall() {
-    nft -f - <<'NFT'
-table inet firewall {
-    chain forwarded {
-        type filter hook forward priority 0; policy drop;
-        ct state established accept
-        ct state related ct helper "ftp" accept
-        ct state new tcp dport 21 accept
-        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert } accept
-    }
-    chain in {
-        type filter hook prerouting priority -300
-        iifname { c0, s0 } tcp dport 21 counter
-        iifname { c0, s0 } tcp sport 21 counter
-    }
-}
-NFT
-    local host
-    for host in client server; do
-        ip netns exec $host nft -f - <<'NFT'
-table inet count {
-    chain in {
-        type filter hook input priority -300
-        tcp dport 21 counter
-        tcp sport 21 counter
-    }
-}
-NFT
-    done
-}
-packets() { python3 -c 'import re, subprocess, sys; print(sum(map(int, re.findall(r"counter packets (\d+)", subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, text=True).stdout))))' "$@"; }
-went_in() { packets nft list chain inet firewall in; }
-came_out() { echo $(($(packets ip netns exec client nft list table inet count) + $(packets ip netns exec server nft list table inet count))); }
-none_dropped() { is "$(came_out)" "$(went_in)"; }
-
-rules_load() { cthelperctl rules nft --helper ftp | nft -f -; }
-moves() { ip netns exec client "$REPO/tests/vm/guest/ftp-session.py" "$(topology_target none "$1")" "$2" true; }
-
-load_start() {
-    rm -rf $LOAD; mkdir -p $LOAD
-    LOADS=()
-    local family mode
-    for family in 4 6; do
-        for mode in passive active; do
-            ip netns exec client "$REPO/tests/vm/guest/package/load.py" "$(topology_target none $family)" $mode 2 $LOAD >$LOAD/why.$family-$mode 2>&1 &
-            LOADS+=("$!:$family-$mode")
-        done
-    done
-    wait_for 120 eval '[ "$(ls $LOAD/ready.* 2>/dev/null | wc -l)" = 4 ]'
-}
-load_end() {   # CASE: all went on, and no packet is missing
-    local load why
-    sleep 2
-    touch $LOAD/stop
-    for load in "${LOADS[@]}"; do
-        wait "${load%%:*}"; why=$?
-        verdict "$1-connections-${load#*:}" eval 'cat $LOAD/why.'"${load#*:}; [ $why = 0 ]"
-        sed "s/^/    /" "$LOAD/why.${load#*:}"
-    done
-    verdict "$1-no-packet-dropped" wait_for 10 none_dropped
 }
 
 installed() {
@@ -112,16 +43,7 @@ installed() {
     verdict rules-load rules_load
     verdict not-the-kernels-helper eval '! lsmod | grep nf_conntrack_ftp'
     verdict logrotate-reads eval 'logrotate -d /etc/logrotate.d/cthelperd'
-    local family mode
-    for family in 4 6; do for mode in passive active; do verdict "ftp-ipv$family-$mode" moves $family $mode; done; done
-}
-
-crashed() {
-    local had; had=$(entries CTHELPER=ftp CTHELPER_EVENT=worker_crashed)
-    kill -SEGV "$(ours_worker)"
-    verdict crash-in-journal wait_for 20 crash_found "$had"
-    verdict crash-explained eval 'journalctl -b --no-pager -x CTHELPER_EVENT=worker_crashed | grep -q "cthelperctl crashes show"'
-    verdict crash-then-ftp moves 4 passive
+    every_kind_moves
 }
 
 reloaded() {
@@ -137,15 +59,16 @@ spares = 2' >>/etc/cthelperd/cthelperd.toml
 restarted() {
     local pid; pid=$(supervisor)
     load_start; verdict restart-load [ $? = 0 ]
+    table_watch
     verdict restart systemctl restart cthelperd
     verdict restart-another wait_for 30 another "$pid"
     load_end restart
+    verdict restart-rules-stay table_stayed 1
     verdict restart-adopted eval 'journalctl -b --no-pager -o cat -u cthelperd | grep -A 40 "handing over" | grep "adopted the queue"'
     local gap; gap=$(journalctl -b --no-pager -o short-unix -u cthelperd | awk '/handing over/ { a = $1 } /adopted the queue/ { b = $1 } END { printf "%d", (b - a) * 1000 }')
     echo "    from handing over to adoption: $gap ms"
     # On a machine that takes longer than the keeper waits, packets pass without the helper in the end.
-    # Nor does a keeper of another commit, which outlives an upgrade, know that it is to wait.
-    [ "$gap" -ge 5000 ] || [ "$KEEPER" = another ] || verdict restart-every-download-meanwhile eval '! grep -h moved $LOAD/why.* | grep -v " 0 not"'
+    [ "$gap" -ge 5000 ] || verdict restart-every-download-meanwhile eval '! grep -h moved $LOAD/why.* | grep -v " 0 not"'
 }
 
 upgraded() {
@@ -160,10 +83,33 @@ upgraded() {
     verdict upgrade-watchdog is "$(unit WatchdogUSec)" 15s
     verdict upgrade-new-program eval 'cmp -s "/proc/$(supervisor)/exe" /usr/sbin/cthelperd'
     verdict upgrade-one-keeper is "$(pgrep -fc '^/proc/self/exe keeper [0-9]+ [0-9]+$')" 1
-    # The keeper is as old as its queues.
-    verdict upgrade-no-deleted-file eval '! ls -l /proc/[0-9]*/exe 2>/dev/null | grep "cthelper.*deleted" | grep -v "/proc/$(keeper)/"'
+    verdict upgrade-no-deleted-file eval '! ls -l /proc/[0-9]*/exe 2>/dev/null | grep "cthelper.*deleted"'
+    verdict nfct-instead-of-debians eval '! dpkg -S /usr/sbin/nfct | grep -v "^cthelperd-nfct:"'
+    verdict nfct-debians-is-gone eval '! dpkg-query -W -f "\${db:Status-Abbrev}" nfct | grep ^ii'
     verdict nfct-answers eval 'nfct list helper | grep -q "name = ftp"'
 }
+
+# Each path below the documents' folder that a document names.
+documents_name() { grep -rhoE '/usr/share/doc/cthelperd[A-Za-z0-9_./@-]*' /usr/share/doc/cthelperd /etc/cthelperd | sed 's/[./]*$//' | sort -u; }
+no_document_is_missing() { local path; documents_name | while read -r path; do [ -e "$path" ] || echo "$path"; done | { ! grep .; }; }
+completes() { bash -c '. /usr/share/bash-completion/completions/cthelperctl; COMP_WORDS=(cthelperctl doct); COMP_CWORD=1; _cthelperctl cthelperctl doct cthelperctl; [ "${COMPREPLY[*]}" = doctor ]'; }
+# What is beside the daemon: documents, a port for metrics where the drop-in allows it, the reader of an event queue.
+beside() {
+    verdict documents-there no_document_is_missing
+    verdict completion-bash completes
+    sed -i 's/^# listen = /listen = /' /etc/cthelperd/cthelperd.toml
+    printf '[events.queue.1]\ngroups = ["cthelperd-events"]\n' >>/etc/cthelperd/cthelperd.toml
+    install -D -m 644 /usr/share/doc/cthelperd/examples/metrics.conf /etc/systemd/system/cthelperd.service.d/metrics.conf
+    verdict metrics-restart eval 'systemctl daemon-reload && systemctl restart cthelperd && wait_for 20 serving'
+    verdict metrics-port wait_for 10 scrape
+    verdict events-unit systemctl enable --now cthelperd-events@1
+    verdict events-subscribed wait_for 20 eval 'cthelperctl metrics | grep -q "^cthelperd_broker_subscribers 1"'
+    verdict events-ftp moves 4 passive
+    verdict events-in-journal wait_for 20 eval 'journalctl -b --no-pager -o cat -t cthelperd-events-1 | grep -q "dport=21 "'
+    rm -r /etc/systemd/system/cthelperd.service.d
+    systemctl daemon-reload
+}
+scrape() { python3 -c 'import urllib.request; assert b"cthelperd_build_info" in urllib.request.urlopen("http://127.0.0.1:9811/metrics", timeout=5).read()'; }
 
 # The pause before a restart, which is when systemd runs neither ExecStop nor ExecStopPost; made long enough to be met.
 stopped_in_the_pause() {
@@ -173,28 +119,37 @@ stopped_in_the_pause() {
     kill -KILL "$(supervisor)"
     verdict pause-reached wait_for 10 eval '[ "$(unit SubState)" = auto-restart ]'
     verdict pause-held enabled
+    verdict pause-rules-stay table
     systemctl stop cthelperd
     verdict pause-disarmed wait_for 20 disabled
     verdict pause-no-keeper wait_for 10 no_keeper
     verdict pause-no-queue wait_for 10 no_queue
+    verdict pause-rules-unloaded wait_for 20 no_table
+    # Meanwhile the reader of events tries every second.
+    verdict pause-reader-tries wait_for 10 eval '[ "$(property cthelperd-events@1.service NRestarts)" -gt 2 ]'
+    verdict pause-reader-starts-nothing is "$(unit ActiveState)" inactive
     rm -r /run/systemd/system/cthelperd.service.d
     systemctl daemon-reload
     verdict pause-then-started systemctl start cthelperd
     verdict pause-then-enabled wait_for 20 enabled
+    verdict pause-then-rules table
+    verdict pause-then-reader wait_for 20 eval 'cthelperctl metrics | grep -q "^cthelperd_broker_subscribers 1"'
 }
 
 watched() {
     local pid; pid=$(supervisor)
+    table_watch
     kill -STOP "$pid"
     verdict watchdog-ends-what-stands-still wait_for 60 another "$pid"
     verdict watchdog-said eval 'journalctl -b --no-pager -o cat -u cthelperd | grep -i "watchdog timeout"'
     verdict watchdog-enabled enabled
+    verdict watchdog-rules-stay table_stayed 1
 }
 
 says_what_to_do() { systemctl status --no-pager -n 0 cthelperd | grep 'Status:.*modprobe nfnetlink_cthelper'; }
 without_module() {
     systemctl stop cthelperd
-    nft delete table inet cthelperd
+    verdict module-stop-no-table wait_for 20 no_table
     conntrack -F >/dev/null 2>&1
     echo 'install nfnetlink_cthelper /bin/false' >/etc/modprobe.d/without.conf
     verdict module-out wait_for 10 modprobe -r nfnetlink_cthelper
@@ -205,7 +160,7 @@ without_module() {
     rm /etc/modprobe.d/without.conf
     systemctl reset-failed cthelperd
     verdict module-then-started systemctl start cthelperd
-    verdict module-rules-again rules_load
+    verdict module-then-rules table
     verdict module-then-ftp moves 4 passive
 }
 
@@ -217,17 +172,20 @@ purged() {
     verdict purge-no-queue no_queue
     verdict purge-no-process eval '[ -z "$(pgrep -a "^cthelper")" ] && [ -z "$(keeper)" ]'
     verdict purge-no-table eval '! nft list table inet cthelperd'
-    verdict purge-no-unit eval '[ -z "$(systemctl list-unit-files --no-legend "cthelper*")" ] && [ -z "$(systemctl list-units --all --no-legend "cthelper*")" ]'
+    verdict purge-no-unit-file eval '! systemctl list-unit-files --no-legend "cthelper*" | grep .'
+    verdict purge-no-unit eval '! systemctl list-units --all --no-legend "cthelper*" | grep .'
     verdict purge-no-profile eval '! grep cthelperd /sys/kernel/security/apparmor/profiles'
     verdict purge-no-runtime eval '! ls -d /run/cthelper*'
-    users >/root/users.after; files >/root/files.after
+    verdict purge-no-nfct [ ! -e /usr/sbin/nfct ]
+    users >/root/users.after; files | grep -vxFf /root/nfct.files >/root/files.after
     verdict purge-no-user diff /root/users.before /root/users.after
     verdict purge-no-file diff /root/files.before /root/files.after
 }
 
 verdict booted booted
 mount -t securityfs none /sys/kernel/security 2>/dev/null
-users >/root/users.before; files >/root/files.before
+dpkg -L nfct >/root/nfct.files
+users >/root/users.before; files | grep -vxFf /root/nfct.files >/root/files.before
 topology_build && firewall && server_start pyftpdlib || exit
 installed
 active || try_without_apparmor
@@ -235,7 +193,9 @@ if active; then
     crashed
     reloaded
     upgraded
+    kept
     restarted
+    beside
     stopped_in_the_pause
     watched
     without_module

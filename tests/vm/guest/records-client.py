@@ -55,6 +55,8 @@ def exchange(host, port, kind, message):
                     break
                 except TimeoutError:
                     reply = b''
+            if not reply:
+                raise TimeoutError('timed out')
         else:
             s.sendall(struct.pack('>I', len(message) | 0x80000000) + message)
             reply = b''

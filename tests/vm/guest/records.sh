@@ -120,10 +120,10 @@ records_peers_stop() {
     RECORDS_PIDS=()
 }
 
-# rpcinfo: what it prints tells whether the program itself has answered.
+# rpcinfo: what it prints tells whether the program itself has answered. It blocks all signals but SIGKILL while it connects.
 _records_rpcinfo() {   # transport host program
     local said
-    said=$(ip netns exec client timeout $RECORDS_SECONDS rpcinfo -T $1 $2 $3 1 2>&1)
+    said=$(ip netns exec client timeout -s KILL $RECORDS_SECONDS rpcinfo -T $1 $2 $3 1 2>&1)
     case $said in *"ready and waiting"*) echo ok ;; *) echo "${said:-timed out}" | tail -n 1 ;; esac
 }
 

@@ -2,6 +2,7 @@
 # systemd.sh: in a guest whose process 1 is systemd. Installs as packaging/doc/by-hand.md says and looks at what becomes of the unit.
 LABEL=ours-systemd
 . "$REPO/tests/vm/guest/unit.sh"
+. "$REPO/tests/vm/guest/package/kept.sh"
 
 readme_install() {
     cd "$REPO" || return
@@ -14,7 +15,7 @@ readme_install() {
     install -m 644 packaging/tmpfiles.d/cthelperd.conf /usr/lib/tmpfiles.d/ && systemd-tmpfiles --create &&
     systemctl daemon-reload
 }
-verify_quiet() { local said; said=$(systemd-analyze verify cthelperd.service cthelperd-disarm.service 2>&1); [ -z "$said" ] || { echo "$said"; return 1; }; }
+verify_quiet() { local said; said=$(systemd-analyze verify --man=no cthelperd.service cthelperd-disarm.service cthelperd-events@1.service 2>&1); [ -z "$said" ] || { echo "$said"; return 1; }; }
 
 started() {
     verdict install readme_install
@@ -111,7 +112,8 @@ upgraded() {
     verdict upgrade-serving wait_for 20 another "$pid"
     verdict upgrade-enabled enabled
     verdict upgrade-one-keeper is "$(pgrep -fc '^/proc/self/exe keeper [0-9]+ [0-9]+$')" 1
-    verdict upgrade-no-deleted-file eval '! ls -l /proc/[0-9]*/exe 2>/dev/null | grep "cthelper.*deleted"'
+    # The keeper is as old as its queues.
+    verdict upgrade-no-deleted-file eval '! ls -l /proc/[0-9]*/exe 2>/dev/null | grep "cthelper.*deleted" | grep -v "/proc/$(keeper)/"'
 }
 
 stopped() {
@@ -129,6 +131,7 @@ stopped() {
 
 given_up() {
     local end=$((SECONDS + 120)) pid
+    verdict given-up-rules cthelperctl rules nft --apply
     systemctl reset-failed cthelperd
     while [ $SECONDS -lt $end ] && ! failed; do
         pid=$(supervisor)
@@ -142,9 +145,11 @@ given_up() {
     verdict given-up-disabled disabled
     verdict given-up-no-keeper wait_for 5 no_keeper
     verdict given-up-no-queue [ -z "$(queue_port)" ]
+    verdict given-up-no-table wait_for 20 no_table
     systemctl reset-failed cthelperd
     verdict given-up-then-started systemctl start cthelperd
     verdict given-up-then-enabled enabled
+    verdict given-up-then-rules table
 }
 
 verdict booted booted

@@ -218,3 +218,18 @@ proptest! {
         }
     }
 }
+
+proptest! {
+    /// Whatever the filter: what it is true of, by what one message tells, passes the kernel's program for it.
+    #[test]
+    fn what_it_is_true_of_passes_the_socket_filter(expr in exprs()) {
+        use crate::config::QueueConfig;
+        use crate::events::socket_filter::{program, tests::{accepts, recorded, report}};
+        let queue = QueueConfig { filter: Filter { expr: Some(expr) }, ..QueueConfig::new(1) };
+        let Some(program) = program(&[&queue], false) else { return Ok(()) };
+        for message in recorded() {
+            let report = report(&message);
+            prop_assert!(accepts(&program, &message) || !queue.takes(&report, &Known::default()), "{} {:?}", queue.filter, report);
+        }
+    }
+}
