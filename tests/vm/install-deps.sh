@@ -14,14 +14,14 @@ PACKAGES=(
     curl lftp vsftpd python3-pyftpdlib                  # guest: FTP peers
     tftpd-hpa tftp-hpa avahi-daemon dnsmasq-base isc-dhcp-client wsdd2   # guest: datagram peers
     minissdpd miniupnpc isc-dhcp-server isc-dhcp-relay wide-dhcpv6-client
-    rpcbind nfs-kernel-server nfs-common sane-utils     # guest: RPC and SANE peers
+    rpcbind sane-utils                                  # guest: RPC and SANE peers
     conntrack conntrackd nfct netbase iptables          # guest: the baseline, what cthelperctl is compared with
     gcc libc6-dev                                       # bench.sh: load generator, bare queue loop
     libnetfilter-conntrack-dev ulogd2                   # events: a consumer in C, another to compare with
 )
 # Daemons among them that Debian would start and enable when it installs them.
 SERVICES=(vsftpd conntrackd nftables tftpd-hpa avahi-daemon wsdd2 minissdpd isc-dhcp-server isc-dhcp-relay wide-dhcpv6-client rpcbind rpcbind.socket saned.socket
-    ulogd2 nfs-server nfs-blkmap nfs-client.target rpc-statd)
+    ulogd2)
 # Amanda depends on a mail system and on inetd, which no test needs.
 UNPACKED=(amanda-common amanda-client amanda-server)
 

@@ -2,6 +2,8 @@
 # what is scripted. Whatever a client does is bounded by RECORDS_SECONDS, so that a source that does not help costs seconds.
 
 RECORDS_PIDS=()
+# Not empty: with NFS, too, which takes Debian's nfs-kernel-server and nfs-common.
+RECORDS_NFS=${RECORDS_NFS:-}
 # What NFS exports and Amanda backs up.
 RECORDS_FILES=/run/records-files
 RECORDS_PEERS=$REPO/target/vm/peers
@@ -23,13 +25,13 @@ records_peers() {
     SANE_CONFIG_DIR=$RECORDS_RUN/sane scanimage -d test:0 "${SCAN[@]}" >$RECORDS_RUN/image 2>/dev/null
     wait_for 60 grep -q ready "$VM_OUT/records-server.log" || { echo 'the record peers did not come up' >&2; return 1; }
     wait_for 10 _saned_listens || { echo 'saned does not listen' >&2; return 1; }
-    _nfs_server >>"$VM_OUT/nfs.log" 2>&1 || { echo 'NFS does not serve (nfs.log)' >&2; return 1; }
+    [ -z "$RECORDS_NFS" ] || _nfs_server >>"$VM_OUT/nfs.log" 2>&1 || { echo 'NFS does not serve (nfs.log)' >&2; return 1; }
 }
 _saned_listens() { ip netns exec server ss -Hltn 'sport = 6566' | grep -q . || return 1; }
 
 records_peers_stop() {
     local pid
-    ip netns exec server sh -c 'mount -t nfsd nfsd /proc/fs/nfsd && rpc.nfsd 0'
+    [ -z "$RECORDS_NFS" ] || ip netns exec server sh -c 'mount -t nfsd nfsd /proc/fs/nfsd && rpc.nfsd 0'
     for pid in "${RECORDS_PIDS[@]}"; do kill "$pid" 2>/dev/null; done
     for pid in $(ip netns pids server); do kill "$pid" 2>/dev/null; done
     RECORDS_PIDS=()
@@ -67,6 +69,7 @@ _records_nfs() {   # 4|6 host mountproto
 # One after the other: two mounts of one server would share a connection.
 _records_nfs_both() {   # 4|6 host folder
     local mountproto
+    [ -n "$RECORDS_NFS" ] || return 0
     for mountproto in udp tcp; do _records_nfs $1 $2 $mountproto >$3/rpc-nfs-mount$mountproto$1; done
 }
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # records.sh [SOURCE...]: rpc, tns, sane and amanda with each source of the helper (default: all three).
 #
-# Real peers: rpcbind with rpcinfo, NFS version 3, saned with scanimage, amandad with amservice (records-peers.sh). By script: the
+# Real peers: rpcbind with rpcinfo, by hand NFS version 3, too (not in all.sh), saned with scanimage, amandad with amservice (records-peers.sh). By script: the
 # portmapper's calls one by one over UDP and TCP, a TNS listener, an amandad over IPv6 (records-server.py, records-client.py).
 # Each {none, snat, dnat}, over IPv4 and IPv6, behind rules that drop by default. Lines as ftp-matrix.sh prints
 # them, with `records-SOURCE` as label; ours must pass all. Sourced, it only defines `records`.
@@ -171,6 +171,7 @@ records_all() {
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     [ $# -gt 0 ] || set -- kernel conntrackd ours
     : >"$VM_OUT/results"
+    RECORDS_NFS=yes
     topology_build
     records_all "$@"
 fi
