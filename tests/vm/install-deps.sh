@@ -50,6 +50,10 @@ if [ ! -e $policy ]; then
     trap '"${root[@]}" rm -f $policy' EXIT
 fi
 
+# Who has enabled one of these already wants it. Some, such as rpcbind.socket, are not named as their package.
+declare -A before
+for s in "${SERVICES[@]}"; do before[$s]=$(systemctl is-enabled "$s" 2>/dev/null || true); done
+
 apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q -o Dpkg::Use-Pty=0)
 install() { "${apt[@]}" install -y --no-install-recommends "${missing[@]}" >&2; }
 
@@ -66,8 +70,6 @@ if ! install; then
 fi
 
 for s in "${SERVICES[@]}"; do
-    case " ${missing[*]} " in
-        *" $s "*) "${root[@]}" systemctl disable --quiet "$s" 2>/dev/null || true ;;
-    esac
+    [ "${before[$s]}" = enabled ] || "${root[@]}" systemctl disable --quiet "$s" 2>/dev/null || true
 done
 say "done"
