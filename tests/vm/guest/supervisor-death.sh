@@ -174,7 +174,7 @@ death_with_hung_keeper() {
     kill -CONT "$keeper"
     verdict hung-then-ends wait_for 5 _gone "$keeper"
     verdict hung-keeper-is-its-own keeper_is_its_own "$keeper"
-    verdict hung-one-queue [ "$(grep -c '^ *62[0-9][0-9] ' /proc/net/netfilter/nfnetlink_queue)" = 1 ]
+    verdict hung-one-queue wait_for 5 eval '[ "$(grep -c "^ *62[0-9][0-9] " /proc/net/netfilter/nfnetlink_queue)" = 1 ]'
 }
 
 # A restart that hands over: what comes meanwhile waits for the successor.
