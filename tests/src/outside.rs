@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::binaries::{binary, scratch};
+use crate::binaries::{binary, built, reachable, scratch};
 use crate::program::cthelperctl;
 
 /// The one in Rust, in a target folder of its own, beside this workspace's programs.
 pub fn in_rust() -> PathBuf {
-    cargo("build").join("debug/cthelper-dial")
+    reachable(cargo("build").join("debug/cthelper-dial"))
 }
 
 /// Its own tests: of what was recorded of it.
@@ -18,11 +18,10 @@ pub fn tested_in_rust() {
 
 /// The target folder.
 fn cargo(what: &str) -> PathBuf {
-    let cthelperd = binary("cthelperd");
-    let target = cthelperd.parent().unwrap().join("outside");
+    let target = built().join("outside");
     let mut cargo = Command::new(std::env::var_os("CARGO").expect("cargo runs this test"));
     cargo.args([what, "--quiet", "--locked", "--manifest-path"]);
-    cargo.arg(folder("outside").join("Cargo.toml")).arg("--target-dir").arg(&target).env("CTHELPERD", cthelperd);
+    cargo.arg(folder("outside").join("Cargo.toml")).arg("--target-dir").arg(&target).env("CTHELPERD", binary("cthelperd"));
     succeeds(&mut cargo);
     target
 }
@@ -47,7 +46,7 @@ fn compiled(source: &str, flags: &[&str]) -> PathBuf {
     cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-Wl,-z,now"]).args(flags);
     cc.arg("-I").arg(&built).arg("-o").arg(&program).arg(folder("outside-c").join(source));
     succeeds(&mut cc);
-    program
+    reachable(program)
 }
 
 fn folder(name: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use super::attrs::Attrs;
 use super::message::{flag, op, request, subsystem};
+use super::name::Name;
 use super::tuple;
 use crate::Malformed;
 use crate::types::{Dir, Family, Tuple};
@@ -144,7 +145,7 @@ pub struct Conntrack<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Help<'a> {
     /// The helper's name.
-    pub name: &'a str,
+    pub name: Name<'a>,
     /// The private data; absent if the helper has none, or is dead (7.x).
     pub info: Option<&'a [u8]>,
 }
@@ -215,7 +216,7 @@ fn parse_help(attrs: Attrs<'_>) -> Result<Option<Help<'_>>, Malformed> {
     for attr in attrs {
         let attr = attr?;
         match attr.kind {
-            HELP_NAME => name = Some(attr.str("conntrack helper name")?),
+            HELP_NAME => name = Some(attr.name()),
             HELP_INFO => info = Some(attr.value),
             _ => {}
         }
@@ -313,7 +314,7 @@ fn about(out: &mut Vec<u8>, op: u8, seq: u32, tuple: &Tuple, zone: u16, rest: im
 /// `CTA_HELP`, also within `NFQA_CT`.
 pub(super) fn write_help(w: &mut Writer<'_>, name: &str, info: &[u8]) {
     w.nest(CTA_HELP, |w| {
-        w.str0(HELP_NAME, name);
+        w.name(HELP_NAME, name);
         w.attr(HELP_INFO, info);
     });
 }

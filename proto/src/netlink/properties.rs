@@ -151,7 +151,7 @@ proptest! {
         prop_assert_eq!(ct.seqadj[dir.index()], Some(seqadj));
         prop_assert_eq!(ct.seqadj[dir.flip().index()], None);
         let help = ct.help.unwrap();
-        prop_assert_eq!((help.name, help.info), (name.as_str(), Some(info.as_slice())));
+        prop_assert_eq!((help.name, help.info), (name.as_str().into(), Some(info.as_slice())));
     }
 
     #[test]

@@ -259,8 +259,9 @@ impl Flow {
 
     fn read(&mut self, entry: &Entry<'_>) {
         self.id = entry.id.or(self.id);
-        if let Some(helper) = entry.helper.filter(|helper| !self.is_read && self.helper.as_deref() != Some(helper)) {
-            self.helper = Some(helper.into());
+        let is_news = |known: Option<&str>| entry.helper.is_some_and(|helper| !known.is_some_and(|known| helper.is(known)));
+        if let Some(helper) = entry.helper.filter(|_| !self.is_read && is_news(self.helper.as_deref())) {
+            self.helper = Some((*helper.shown()).into());
         }
         self.labels = entry.labels.or(self.labels);
         self.master = entry.master.or(self.master);

@@ -391,7 +391,8 @@ impl Office {
         if self.has_gaps {
             self.tell_dropped();
         }
-        for helper in governor.status().await.helpers {
+        for mut helper in governor.status().await.helpers {
+            helper.left_alone.clear(); // as long as it likes, and nobody's metric
             match serde_json::to_string(&helper) {
                 Ok(json) => self.link.tell(&ToBroker::Helper(json)),
                 Err(error) => tracing::warn!(%error, helper = %helper.name, "a status that cannot be told"),

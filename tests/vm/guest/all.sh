@@ -48,5 +48,5 @@ server_stop
 [ -z "$SOURCE_PID" ] || source_stop
 case " $* " in *" ours "*) events_two ;; esac
 for source in "$@"; do datagrams $source; done
-case " $* " in *" ours "*) records_all ours ;; esac   # the others by hand: records.sh
+records_all "$@"
 exit 0

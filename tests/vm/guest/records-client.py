@@ -140,7 +140,6 @@ CASES = {
     'tns-split4': lambda: tns(HOST4, b'split'),
     'tns-whole6': lambda: tns(HOST6, b'whole'),
     'tns-split6': lambda: tns(HOST6, b'split'),
-    'amanda-4': lambda: amanda(HOST4),
     'amanda-6': lambda: amanda(HOST6),
 }
 

@@ -8,7 +8,7 @@ fn tuple(n: u16) -> Tuple {
 
 fn entry(n: u16, id: u32, helper: Option<&str>) -> Entry<'_> {
     let orig = tuple(n);
-    Entry { id: Some(id), helper, reply: Some(orig.inverse()), ..Entry::new(orig) }
+    Entry { id: Some(id), helper: helper.map(Into::into), reply: Some(orig.inverse()), ..Entry::new(orig) }
 }
 
 #[expect(clippy::large_types_passed_by_value, reason = "a test's")]

@@ -276,7 +276,10 @@ impl Kernel for Netfilter {
 /// What becomes of a packet: `each` sees it, unless it belongs to a connection whose helper has another queue.
 fn taken(packet: &Packet<'_>, manifest: &Manifest, chains: &Chains, each: &mut dyn FnMut(Incoming<'_>) -> Intake) -> Taken {
     let announced = packet.ct.as_ref().filter(|ct| ct.status & status::EXPECTED != 0);
-    let place = announced.map(|ct| chains.place(ct.zone, &ct.orig, ct.master, &manifest.name, ct.help.map(|help| help.name)));
+    let place = announced.map(|ct| {
+        let attached = ct.help.map(|help| help.name.shown());
+        chains.place(ct.zone, &ct.orig, ct.master, &manifest.name, attached.as_deref())
+    });
     let expected = match place {
         None => None,
         Some(Place::Here(expected)) => Some(expected),
