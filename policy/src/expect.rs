@@ -16,6 +16,8 @@ use crate::limits::{Limits, Rate};
 
 /// The lowest port that an ordinary user may listen on.
 const FIRST_UNPRIVILEGED: u16 = 1024;
+/// The longest that a class may have its master kept after an announcement, seconds: what conntrackd gives the longest exchange of `dhcpv6`.
+const MASTER_TIMEOUT: u32 = 600;
 
 /// What the operator allows one helper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +62,10 @@ pub struct Permit {
     /// `Some`: the master is translated, so is what we expect (`nat-follow-master`). Holds the expected connection's direction
     /// relative to the master (`CTA_EXPECT_NAT_DIR`).
     pub nat: Option<Dir>,
-    /// The expected connection gets the same helper.
-    pub followed: bool,
+    /// The expected connection gets the helper that its class names.
+    pub helped: bool,
+    /// How long the master is kept from now on, unless it has traffic, seconds.
+    pub master_timeout_secs: Option<u32>,
 }
 
 impl Permit {
@@ -119,7 +123,8 @@ pub fn judge(rules: &Rules, class: Option<&Class>, flow: &Flow, dir: Dir, expect
         class: expect.class,
         permanent: expect.permanent,
         nat: (own && flow.is_translated()).then_some(dir.flip()),
-        followed: class.followed,
+        helped: class.helped_by.is_some(),
+        master_timeout_secs: class.master_timeout_secs.map(|seconds| seconds.clamp(1, MASTER_TIMEOUT)),
     })
 }
 
@@ -197,6 +202,8 @@ pub struct Announcement<'a> {
     pub before: u8,
     /// What the worker said.
     pub expect: &'a Expect,
+    /// Whether we serve the helper that the class names for its connections, for their family and protocol.
+    pub helper_is_ours: bool,
 }
 
 /// The rules of one helper together with what its flows have used up. One per lane; it outlives the lane's workers, so a crash
@@ -235,7 +242,8 @@ impl Judge {
         if !self.limits.take(said.flow.id, now) {
             return Err(Rule::Rate);
         }
-        judge(&self.rules, said.class, said.flow, said.dir, said.expect)
+        let permit = judge(&self.rules, said.class, said.flow, said.dir, said.expect)?;
+        if permit.helped && !said.helper_is_ours { Err(Rule::ForeignHelper) } else { Ok(permit) }
     }
 }
 

@@ -14,6 +14,8 @@
 //!
 //! Nothing but [`confine`] touches the system; time is always an argument.
 
+#[cfg(test)]
+mod bpf_machine;
 pub mod config;
 pub mod confine;
 pub mod events;

@@ -132,6 +132,18 @@ pub struct HelperStatus {
     pub restarts: u64,
     /// The processes.
     pub workers: Vec<WorkerStatus>,
+    /// Connections that ended workers, and pass without the helper.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_alone: Vec<LeftAlone>,
+}
+
+/// A connection that is not helped because it ended workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftAlone {
+    /// The kernel's id of it.
+    pub id: u32,
+    /// Seconds until it is helped again.
+    pub for_secs: u64,
 }
 
 /// A lane's state.

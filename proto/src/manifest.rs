@@ -47,8 +47,10 @@ pub struct Class {
     pub own_port: bool,
     /// A port below 1024 that it may name, because the protocol's receivers listen there.
     pub reserved: Option<u16>,
-    /// Whether its connections are read by this helper, too.
-    pub followed: bool,
+    /// The helper that its connections get, by name: this one, or another that the supervisor serves.
+    pub helped_by: Option<Cow<'static, str>>,
+    /// An announcement gives its master this much time until the next packet, seconds: the announced end may be slow to come.
+    pub master_timeout_secs: Option<u32>,
 }
 
 impl Class {
@@ -63,7 +65,8 @@ impl Class {
             may_stay: false,
             own_port: false,
             reserved: None,
-            followed: false,
+            helped_by: None,
+            master_timeout_secs: None,
         }
     }
 
@@ -102,10 +105,18 @@ impl Class {
         self
     }
 
-    /// The same, with connections that this helper reads, too.
+    /// The same, with connections that the helper of this name reads: this one, or the next link of a chain.
     #[must_use]
-    pub const fn followed(mut self) -> Self {
-        self.followed = true;
+    pub const fn helped_by(mut self, name: &'static str) -> Self {
+        // No destructor runs in a constant; there is nothing in it to destroy.
+        std::mem::forget(self.helped_by.replace(Cow::Borrowed(name)));
+        self
+    }
+
+    /// The same, with a master that is kept for this long after an announcement.
+    #[must_use]
+    pub const fn keeping_master(mut self, seconds: u32) -> Self {
+        self.master_timeout_secs = Some(seconds);
         self
     }
 
@@ -156,6 +167,9 @@ impl Manifest {
         }
         if !self.classes.iter().all(|class| name_fits(&class.name) && class.expect_max > 0 && class.timeout_secs > 0) {
             return Err(BadManifest("class: name of 1 to 15, expect_max and timeout above 0"));
+        }
+        if !self.classes.iter().all(|class| class.helped_by.as_deref().is_none_or(name_fits)) {
+            return Err(BadManifest("class: helped_by of 1 to 15 of [a-zA-Z0-9_.-]"));
         }
         if usize::from(self.state_len) > State::MAX {
             return Err(BadManifest("state: at most 32 bytes"));

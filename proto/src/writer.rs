@@ -3,6 +3,7 @@
 //! An attribute is `u16 length | u16 kind | value`, host order, padded to 4; the length counts the header but not the padding.
 
 use crate::netlink::message::NLA_F_NESTED;
+use crate::netlink::name;
 
 /// Bytes of an attribute's header.
 const HEADER: usize = 4;
@@ -60,6 +61,11 @@ impl<'a> Writer<'a> {
         self.out.extend_from_slice(text.as_bytes());
         self.out.push(0);
         self.pad(text.len() + 1);
+    }
+
+    /// The bytes that a name's text stands for, and the NUL that ends them.
+    pub fn name(&mut self, kind: u16, name: &str) {
+        self.attr(kind, &[&name::bytes(name), &[0][..]].concat());
     }
 
     /// An attribute that holds the attributes `body` writes.

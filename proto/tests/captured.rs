@@ -97,7 +97,7 @@ fn connections_mean_what_they_say() {
         assert_eq!(ct.orig != reply.inverse(), ct.status & status::NAT != 0, "{place}: {ct:?}");
         assert!(ct.master.is_none() || ct.status & status::EXPECTED != 0, "{place}: {ct:?}");
         if let Some(help) = ct.help {
-            assert!((1..=15).contains(&help.name.len()), "{place}");
+            assert!((1..=15).contains(&help.name.shown().len()), "{place}");
         }
         match conntrack::event(op, message.header.flags).unwrap() {
             Event::New => seen[0] += 1,
@@ -175,7 +175,7 @@ fn helper_class_master_and_private_data_are_what_was_set() {
             let packet = Packet::parse(family, 7, attrs).unwrap();
             let ct = packet.ct.unwrap();
             let help = ct.help.unwrap();
-            assert_eq!((help.name, help.info.unwrap().len()), ("ftp-u", 24), "{place}");
+            assert_eq!((help.name, help.info.unwrap().len()), ("ftp-u".into(), 24), "{place}");
             assert_eq!(ct.master.map(|master| master.dport), (ct.orig.dport == 3000).then_some(2121), "{place}");
             assert_eq!(ct.status & status::EXPECTED != 0, ct.master.is_some(), "{place}");
             private.push(help.info.unwrap()[0]);
@@ -246,7 +246,7 @@ fn rebuilt(message: &Message<'_>) -> Option<Vec<u8>> {
                 let parts: Vec<_> = help.unwrap().nested().iter().flatten().collect();
                 (parts[0].str("name").unwrap(), parts[1].value)
             });
-            let ct = value(11).map(|_| CtUpdate { help, mark: None });
+            let ct = value(11).map(|_| CtUpdate { help, mark: None, timeout_secs: None });
             let parts = VerdictParts {
                 payload: value(10).map(|payload| payload.value),
                 ct,
@@ -273,7 +273,8 @@ fn rebuilt(message: &Message<'_>) -> Option<Vec<u8>> {
         (subsystem::CONNTRACK, op) => {
             let ct = Conntrack::parse(attrs).ok()?;
             let seqadj = [Dir::Orig, Dir::Reply].into_iter().find_map(|dir| ct.seqadj[dir.index()].map(|seqadj| (dir, seqadj)));
-            let help = ct.help.map(|help| (help.name, help.info.unwrap()));
+            let name = ct.help.map(|help| help.name.shown());
+            let help = ct.help.map(|help| (name.as_deref().unwrap(), help.info.unwrap()));
             match op {
                 op::GET => conntrack::get(&mut out, seq, &ct.orig, ct.zone),
                 _ => conntrack::update(&mut out, seq, &ct.orig, ct.zone, &Update { help, seqadj, timeout: ct.timeout }),

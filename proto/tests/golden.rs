@@ -136,7 +136,13 @@ fn dial() -> Manifest {
 }
 
 fn everything() -> Manifest {
-    let class = Class::new("mdns", Scope::AnyToEnd, 8, 30).udp().staying().to_own_port().to_reserved(546).followed();
+    let class = Class::new("mdns", Scope::AnyToEnd, 8, 30)
+        .udp()
+        .staying()
+        .to_own_port()
+        .to_reserved(546)
+        .helped_by("mdns")
+        .keeping_master(300);
     Manifest { l4s: L4s::Both, classes: vec![Class::new("a", Scope::BothEnds, 1, 1).tcp_or_udp(), class].into(), ..dial() }
 }
 

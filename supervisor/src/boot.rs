@@ -40,6 +40,7 @@ use crate::keeper::custody::Custody;
 use crate::keeper::estate::dissolve;
 use crate::keeper::ledger::{Ledger, Refused, estate};
 use crate::kernel::Fault;
+use crate::kernel::netfilter::chains::Chains;
 use crate::kernel::netfilter::socket::Nfnl;
 use crate::kernel::netfilter::{Netfilter, registry};
 use crate::lane::{Ended, Handle, Lane, Setup};
@@ -183,8 +184,15 @@ fn serve(
     let (over, ends) = mpsc::unbounded_channel();
     let mut lanes: Vec<Running> = Vec::new();
     let quarantine = Quarantine::new(options.quarantine_dir.clone());
+    let chains = Arc::new(Chains::default());
     for (setup, post) in setups {
-        let tools = Tools { custody: custody.clone(), audit: audit.clone(), quarantine: quarantine.clone(), link: link.clone() };
+        let tools = Tools {
+            custody: custody.clone(),
+            chains: chains.clone(),
+            audit: audit.clone(),
+            quarantine: quarantine.clone(),
+            link: link.clone(),
+        };
         match Running::start(setup, post, tools, over.clone()) {
             Ok(lane) => lanes.push(lane),
             Err(failure) => {
@@ -219,7 +227,10 @@ fn equipment(options: &Options) -> Result<Equipment, Failure> {
         listener.map_err(system(format!("listen on {address} for metrics (under systemd that takes the drop-in metrics.conf)")))
     };
     let metrics = options.config.metrics.listen.map(listen).transpose()?;
-    let names = Names::look_up(options.config.queues.values());
+    let (names, unknown) = Names::look_up(options.config.queues.values());
+    for reader in unknown {
+        tracing::warn!("{reader}: such a reader cannot read");
+    }
     Ok(Equipment { events: events.into(), metrics: metrics.map(Into::into), names, settings: options.config.events })
 }
 
@@ -241,6 +252,7 @@ struct Brokerage {
 /// What every lane is given.
 struct Tools {
     custody: Arc<Custody>,
+    chains: Arc<Chains>,
     audit: Audit,
     quarantine: Quarantine,
     link: Link,
@@ -255,7 +267,7 @@ struct Running {
 impl Running {
     /// Starts a lane and waits until it serves, or has failed to. What a lane holds never leaves its thread.
     fn start(setup: Setup, post: Post, tools: Tools, over: mpsc::UnboundedSender<Over>) -> Result<Self, Failure> {
-        let custody = tools.custody.clone();
+        let (custody, chains) = (tools.custody.clone(), tools.chains.clone());
         let helper = setup.config.name.clone();
         let (report, first) = std::sync::mpsc::channel();
         let thread = Builder::new().name(format!("lane-{helper}")).spawn(move || {
@@ -264,6 +276,7 @@ impl Running {
                 let _ = Nfnl::open().map(|mut socket| registry::disarm(&mut socket, &helper));
                 Ended::Fault(Fault::new("a bug: the lane panicked", Errno::ENOTRECOVERABLE))
             });
+            chains.retire(&helper);
             custody.retire(&helper);
             if let Some(failure) = failure(&helper, &ended) {
                 tracing::error!(%helper, %failure, "the lane is over");
@@ -310,8 +323,8 @@ fn disarm<'a>(helpers: impl IntoIterator<Item = &'a String>) {
 }
 
 fn run_lane(setup: Setup, post: Post, tools: Tools, mut on_start: impl FnMut(Handle)) -> Ended {
-    let Tools { custody, audit, quarantine, link } = tools;
-    let kernel = match Netfilter::open(&setup.config, custody, audit.clone()) {
+    let Tools { custody, chains, audit, quarantine, link } = tools;
+    let kernel = match Netfilter::open(&setup.config, custody, chains, audit.clone()) {
         Ok(kernel) => kernel,
         Err(fault) => return Ended::Fault(fault),
     };

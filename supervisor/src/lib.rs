@@ -3,7 +3,7 @@
 //!
 //! [`boot`] brings it up with a [`configuration`] · [`lane`] carries packets · [`kernel`] is what a lane needs of the kernel · [`spawn`] and [`warden`] make workers ·
 //! [`control`] answers the operator, [`broker`] everybody else · [`keeper`] outlives it · [`audit`] and [`quarantine`] keep evidence ·
-//! [`replay`] runs all this on a capture · [`cli`] is how all of it is called.
+//! [`replay`] runs all this on a capture · [`cli`] is how all of it is called · [`import`] reads what an operator had before.
 
 pub mod audit;
 pub mod boot;
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod configuration;
 pub mod control;
 pub mod evidence;
+pub mod import;
 pub mod keeper;
 pub mod kernel;
 pub mod lane;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cthelper_proto::events::Event;
 use cthelper_proto::types::CtInfo;
+use cthelper_supervisor::kernel::Expected;
 use cthelper_supervisor::lane::{Command, Ended};
 use cthelper_tests::capture::{Link, pcap};
 use cthelper_tests::control::{Control, Net, Packet};
@@ -298,7 +299,11 @@ fn ssdp_bounce() {
     {
         let answer = Datagrams::over(Net::Plain4, n, 40_001);
         let found = format!("HTTP/1.1 200 OK\r\nLOCATION: http://{place}/\r\n\r\n");
-        let released = stage.kernel.carries(Packet { info: CtInfo::Related, expected: true, ..answer.first(&found) });
+        let released = stage.kernel.carries(Packet {
+            info: CtInfo::Related,
+            expected: Some(Expected { ours: true, counted_as: None }),
+            ..answer.first(&found)
+        });
         assert_eq!(released.payload(), found.as_bytes());
     }
     for (n, place) in (10..).zip(["192.0.2.9:5000", "10.0.2.2:5000", "10.0.1.2:80", "10.0.1.2:22"]) {

@@ -22,6 +22,13 @@ fn hex(line: &str) -> Vec<u8> {
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
+/// The files of a folder, whole.
+pub(crate) fn files(name: &str) -> Vec<Vec<u8>> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
+}
+
 /// `corpus/NAME.txt`, a seed a line, with the escapes of a Rust byte string; and lines for all who have no file.
 pub(crate) fn corpus(name: &str) -> Vec<Vec<u8>> {
     let read = |name: &str| std::fs::read_to_string(folder("fuzz/corpus").join(name).with_extension("txt"));

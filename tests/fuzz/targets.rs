@@ -12,6 +12,9 @@ use cthelper_proto::netlink::report::{Moment, Report};
 use cthelper_proto::netlink::{Attrs, tuple};
 use cthelper_proto::packet::{dissect, edit};
 use cthelper_proto::types::Tuple;
+use cthelper_supervisor::import;
+use cthelper_supervisor::kernel::replay::{Capture, Replay};
+use cthelper_tests::capture::{Link, pcap, pcapng};
 
 use crate::{Target, helpers, seeds};
 
@@ -22,6 +25,8 @@ pub(crate) fn all() -> Vec<Target> {
         target("ipc", frames(), ipc),
         target("filter", seeds::corpus("filter"), filter),
         target("config", configs(), |bytes| drop(Config::parse(&String::from_utf8_lossy(bytes), "fuzz"))),
+        target("import", seeds::files("vm/guest/tools/conntrackd"), import),
+        target("capture", captures(), capture),
         target("events-sock", seeds::corpus("events-sock"), |bytes| {
             let _ = serde_json::from_slice::<Request>(bytes);
             let _ = serde_json::from_slice::<Answer>(bytes);
@@ -126,4 +131,34 @@ fn configs() -> Vec<Vec<u8>> {
         .filter(|key| key.starts_with('[') || key.contains(" = "))
         .collect();
     vec![example.as_bytes().to_vec(), format!("[helper.ftp]\n{}", keys.join("\n")).into_bytes()]
+}
+
+/// What is imported is a configuration, or the file is wrong at a place.
+fn import(bytes: &[u8]) {
+    match import::import(&String::from_utf8_lossy(bytes), "c.conf") {
+        Ok(imported) => {
+            drop(Config::parse(&imported.toml, "result").unwrap_or_else(|error| panic!("{error}: {}", imported.toml)));
+        }
+        Err(wrong) => assert!(wrong.line("c.conf").starts_with("c.conf:")),
+    }
+}
+
+/// A capture file to its end, as `cthelperd replay` reads it.
+fn capture(bytes: &[u8]) {
+    let Ok(capture) = Capture::new(std::io::Cursor::new(bytes.to_vec())) else { return };
+    let mut replay = Replay::new(capture, Box::new(|orig| [21, 69, 111].contains(&orig.dport)));
+    let mut records = 0;
+    while let Ok(Some(_)) = replay.next_packet() {
+        records += 1;
+        replay.take_closed();
+    }
+    assert!(records <= bytes.len(), "no record of nothing");
+}
+
+/// Files of both formats, a link type each, with the packets that kernels queued.
+fn captures() -> Vec<Vec<u8>> {
+    let packets: Vec<Vec<u8>> = packets().into_iter().filter(|packet| !packet.is_empty()).collect();
+    let links = [Link::Ethernet, Link::Vlan, Link::Raw, Link::Cooked, Link::Cooked2];
+    let few = packets.chunks(packets.len().div_ceil(links.len()).clamp(1, 8));
+    links.iter().zip(few).flat_map(|(link, packets)| [pcap(*link, packets), pcapng(*link, packets)]).collect()
 }

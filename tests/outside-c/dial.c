@@ -31,7 +31,7 @@ enum { HELLO = 1, READY, EXPECT, WITHDRAW };       /* asks */
 enum { WELCOME, GO, GRANTED, REFUSED, GONE };      /* answers */
 enum { PACKET, FLOW_CLOSED, DRAIN };               /* to the worker */
 enum { PREFIX = 6, MAX_FRAMES = 32, MAX_RECORD = PREFIX + 16384 + 65535, MAX_EDITS = 16 };
-enum { VERSION = 2, MAX_LINE = 513, FLOWS = 512 };
+enum { VERSION = 3, MAX_LINE = 513, FLOWS = 512 };
 enum { USAGE = 64, PROTOCOL = 70, SYSTEM = 71, CONFINEMENT = 77 };
 
 _Noreturn static void end(int code, const char *why) {
@@ -157,7 +157,7 @@ static void put_hello(struct writer *w) {
     put(w, 1, 8);                                              /* one class */
     put_text(w, "call");
     put(w, 0, 4); put(w, 2, 1); put(w, 30, 4); put(w, 0, 4);   /* both ends; two at a time, for 30 s; TCP */
-    put(w, 0, 4);                                              /* not: staying, to the own port, to a reserved one, followed */
+    put(w, 0, 5);                                              /* not: staying, to the own port, to a reserved one, read by a helper, keeping */
     put(w, 1, 1);                                              /* one private byte */
     put(w, 1, 8); put(w, 4242, 2);                             /* one port */
     put_text(w, "this file");
@@ -375,7 +375,7 @@ _Noreturn static void serve(void) {
 
 static const char LISTING[] =
     "[{\"name\":\"dial\",\"l4s\":\"tcp\",\"families\":[\"inet\",\"inet6\"],\"classes\":[{\"name\":\"call\",\"scope\":\"BothEnds\",\"expect_max\":2,"
-    "\"timeout_secs\":30,\"l4s\":\"tcp\",\"may_stay\":false,\"own_port\":false,\"reserved\":null,\"followed\":false}],\"state_len\":1,"
+    "\"timeout_secs\":30,\"l4s\":\"tcp\",\"may_stay\":false,\"own_port\":false,\"reserved\":null,\"helped_by\":null,\"master_timeout_secs\":null}],\"state_len\":1,"
     "\"ports\":[4242],\"source\":\"this file\",\"rewrites\":true,\"attacks\":[]}]";
 
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
 //! `make bench-events`: the kernel's events through the broker to 1, 10 and 100 subscribers, with a filter and without, and to
-//! `conntrack -E` for comparison. Needs root, and a kernel with conntrack events and nftables; it works in a network of its own.
+//! `conntrack -E` and ulogd2 (NFCT to LOGEMU) for comparison. Needs root, and a kernel with conntrack events and nftables; it works in a network of its own.
 //!
 //! The real office and a real confined broker, without helpers. Each connection is one datagram to another port of the loopback, at a rate
 //! of so many a second, or as fast as they can be sent. Printed are, for each row, how many events the kernel dropped, how many subscribers
@@ -56,7 +56,7 @@ struct Bench {
 }
 
 impl Bench {
-    fn start() -> Self {
+    fn start(config: &str) -> Self {
         let identity = Identity::find(Daemon::USER, Daemon::USER).unwrap();
         let mut hiring = Hiring::start(&binary("cthelperd")).unwrap();
         let brokers = hiring.broker(&RoleRecipe { program: binary("cthelperd"), identity }).unwrap();
@@ -64,7 +64,7 @@ impl Bench {
         let socket = scratch("bench-events").join("events.sock");
         let events = UnixListener::bind(&socket).unwrap();
         events.set_nonblocking(true).unwrap();
-        let config = Config::parse(CONFIG, "bench").unwrap();
+        let config = Config::parse(config, "bench").unwrap();
         let equipment = Equipment { events: events.into(), metrics: None, names: Names::default(), settings: config.events };
         let (audit, _records) = Audit::channel();
         let board = Board::new(config.queues.clone());
@@ -79,6 +79,11 @@ impl Bench {
         });
         let serving = eventually("a broker", || Some(board.read()).filter(|broker| broker.state == BrokerState::Serving));
         Self { socket, pid: serving.pid, end, office, _warden: warden }
+    }
+
+    fn end(self) {
+        let _ = self.end.send(());
+        self.office.join().unwrap();
     }
 
     fn metric(&self, name: &str) -> u64 {
@@ -106,12 +111,10 @@ impl Bench {
     }
 }
 
-/// Processor time of a process so far.
+/// Processor time of a process so far, to the nanosecond: the first number of its `schedstat`.
 fn cpu(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10) // USER_HZ is 100
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    Duration::from_nanos(stat.split(' ').next().unwrap().parse().unwrap())
 }
 
 fn run(program: &str, args: &[&str]) {
@@ -143,7 +146,8 @@ fn micros(cpu: Duration) -> f64 {
     cpu.as_secs_f64() * 1e6 / f64::from(FLOWS)
 }
 
-fn row(bench: &Bench, queue: u16, subscribers: u64, rate: u32) {
+/// Returns the broker's CPU per event, µs.
+fn row(bench: &Bench, queue: u16, subscribers: u64, rate: u32) -> f64 {
     clear();
     let over = Arc::new(AtomicBool::new(false));
     let heard = Arc::new(AtomicU64::new(0));
@@ -177,27 +181,66 @@ fn row(bench: &Bench, queue: u16, subscribers: u64, rate: u32) {
         seen,
         micros(spent),
     );
+    micros(spent)
 }
 
-fn conntrack(rate: u32) {
+/// Another program that writes each event as a line into a file, and the most its buffer may hold. Returns its CPU per event, µs.
+fn other(name: &str, rate: u32) -> f64 {
     clear();
-    let out = scratch("bench-conntrack").join("lines");
+    let folder = scratch(&format!("bench-{name}"));
+    let out = folder.join("lines");
     let file = std::fs::File::create(&out).unwrap();
-    let mut child =
-        Command::new("conntrack").args(["-E", "-e", "NEW", "-b", "16777216"]).stdout(file).stderr(Stdio::null()).spawn().unwrap();
-    std::thread::sleep(Duration::from_millis(500));
+    let mut command = if name == "conntrack -E" {
+        let mut command = Command::new("conntrack");
+        command.args(["-E", "-e", "NEW", "-b", "16777216"]).stdout(file);
+        command
+    } else {
+        let config = folder.join("ulogd.conf");
+        std::fs::write(&config, ulogd_config(&out)).unwrap();
+        let mut command = Command::new("/usr/sbin/ulogd");
+        command.arg("-c").arg(config).stdout(Stdio::null());
+        command
+    };
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
     let busy = cpu(child.id());
     let took = connections(rate);
-    std::thread::sleep(Duration::from_secs(2));
+    let mut seen = u64::MAX;
+    while std::fs::metadata(&out).unwrap().len() != seen {
+        seen = std::fs::metadata(&out).unwrap().len();
+        std::thread::sleep(Duration::from_millis(700));
+    }
     let spent = cpu(child.id()).saturating_sub(busy);
-    child.kill().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGTERM).unwrap();
     child.wait().unwrap();
-    println!(
-        "conntrack -E to a file {:>7.0} {:>8} {:>38.1}",
-        f64::from(FLOWS) / took.as_secs_f64(),
-        lines(&std::fs::read(&out).unwrap()),
-        micros(spent)
-    );
+    let read = lines(&std::fs::read(&out).unwrap());
+    let dropped = u64::from(FLOWS).saturating_sub(read);
+    let (per_second, each) = (f64::from(FLOWS) / took.as_secs_f64(), micros(spent));
+    println!("{name:<12} {:>8} {per_second:>9.0} {:>8} {dropped:>8} {read:>9} {:>8} {each:>10.1}", 1, "", "");
+    each
+}
+
+/// NFCT to GPRINT, as ulogd.conf(5) of 2.0.8 has it: events as they come, NEW only, nothing remembered.
+fn ulogd_config(out: &std::path::Path) -> String {
+    let modules = "/usr/lib/x86_64-linux-gnu/ulogd";
+    format!(
+        "[global]\nlogfile=\"/dev/null\"\nloglevel=8\nplugin=\"{modules}/ulogd_inpflow_NFCT.so\"\n\
+         plugin=\"{modules}/ulogd_filter_IP2STR.so\"\nplugin=\"{modules}/ulogd_filter_PRINTFLOW.so\"\n\
+         plugin=\"{modules}/ulogd_output_LOGEMU.so\"\n\
+         stack=ct1:NFCT,ip2str1:IP2STR,print1:PRINTFLOW,emu1:LOGEMU\n\
+         [ct1]\nhash_enable=0\nevent_mask=0x00000001\nnetlink_socket_buffer_size=16777216\nnetlink_socket_buffer_maxsize=16777216\n\
+         [emu1]\nfile=\"{}\"\nsync=0\n",
+        out.display()
+    )
+}
+
+/// What the kernel's socket filter saves: nobody wants these events, and the kernel can tell, or only the broker.
+fn cut(filter: &str) {
+    let config = format!("[helper.ftp]\n[events.queue.{ALL}]\nevents = [\"new\"]\nfilter = \"{filter}\"\n");
+    let bench = Bench::start(&config);
+    print!("{filter:<30} ");
+    row(&bench, ALL, 1, 20_000);
+    bench.end();
 }
 
 fn lines(bytes: &[u8]) -> u64 {
@@ -214,7 +257,7 @@ fn main() {
         "nft",
         &["add table inet t; add chain inet t c { type filter hook output priority 0; }; add rule inet t c ct state new counter"],
     );
-    let bench = Bench::start();
+    let bench = Bench::start(CONFIG);
     println!(
         "{FLOWS} new connections a row; load {}",
         std::fs::read_to_string("/proc/loadavg").unwrap().split(' ').next().unwrap()
@@ -224,12 +267,15 @@ fn main() {
         "queue", "subscribers", "per s", "events", "dropped", "read", "lost", "µs/event"
     );
     for rate in RATES {
-        for (queue, subscribers) in [(ALL, 1), (FILTERED, 1), (ALL, 10), (FILTERED, 10), (ALL, 100)] {
+        let ours = row(&bench, ALL, 1, rate);
+        let ratios = ["conntrack -E", "ulogd2"].map(|name| (name, other(name, rate) / ours));
+        for (queue, subscribers) in [(FILTERED, 1), (ALL, 10), (FILTERED, 10), (ALL, 100)] {
             row(&bench, queue, subscribers, rate);
         }
-        conntrack(rate);
+        println!("CPU per event, to that of the broker with one subscriber: {ratios:.2?}");
     }
-    let Bench { end, office, .. } = bench;
-    let _ = end.send(());
-    office.join().unwrap();
+    bench.end();
+    println!("events that nobody wants: the kernel can tell, or only the broker");
+    cut("proto tcp");
+    cut("reply-src 192.0.2.1");
 }

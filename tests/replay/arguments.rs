@@ -22,7 +22,7 @@ fn wrong_arguments_are_64_and_help_is_0() {
     for args in [&[][..], &["serve"], &["replay"], &["replay", "--yaml", "x"], &["check", "--config"], &["run", "--helper"]] {
         let Said { code, out, err } = cthelperd(args);
         assert_eq!((code, out.as_str()), (64, ""), "{args:?}");
-        assert!(err.contains("Usage") || err.starts_with("error: "), "{args:?}: {err}");
+        assert!(err.starts_with("cthelperd: ") && err.lines().count() == 1, "{args:?}: {err}");
     }
     for args in [&["--help"][..], &["--version"], &["replay", "--help"]] {
         assert_eq!(cthelperd(args).code, 0, "{args:?}");
@@ -52,6 +52,13 @@ fn a_right_configuration_is_0() {
         let file = Temporary::new("right.toml", text.as_bytes());
         assert_eq!(cthelperd(&["check", "--config", file.path()]), Said { code: 0, out: String::new(), err: String::new() });
     }
+}
+
+#[test]
+fn a_reader_that_nobody_knows_is_named_and_no_mistake_of_the_file() {
+    let file = Temporary::new("reader.toml", b"[helper.ftp]\n[events.queue.3]\nusers = [\"nobody-at-all\", \"root\"]\n");
+    let err = "cthelperd: warning: events.queue.3: no user is called \"nobody-at-all\" on this machine\n".to_owned();
+    assert_eq!(cthelperd(&["check", "--config", file.path()]), Said { code: 0, out: String::new(), err });
 }
 
 #[test]

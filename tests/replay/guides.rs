@@ -1,8 +1,11 @@
-//! The guides of packaging/doc name tests: each of them exists.
+//! The guides of packaging/doc name tests: each of them exists. They show command lines: each of them is one.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use cthelper_supervisor::cli::{ctl, daemon};
 
 pub(crate) fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -45,4 +48,40 @@ fn every_test_that_a_guide_names_exists() {
         let missing: Vec<&&str> = names.iter().filter(|name| !known.contains(**name)).collect();
         assert!(missing.is_empty(), "{guide} names tests that are not there: {missing:?}");
     }
+}
+
+/// What stands in backticks or on an indented line, up to what is the shell's.
+fn command_lines(text: &str) -> Vec<String> {
+    let spans = text.lines().flat_map(|line| match line.strip_prefix("    ") {
+        Some(code) => vec![code],
+        None => line.split('`').skip(1).step_by(2).collect(),
+    });
+    let commands = spans.map(str::trim).filter(|span| span.starts_with("cthelperctl ") || span.starts_with("cthelperd "));
+    // A grammar is no command line.
+    let concrete = commands.filter(|span| !span.contains(['[', '{', '<', '\u{2026}']) && !span.contains("\\|"));
+    concrete.map(|span| span.split([';', '|', '>', '#', '&']).next().unwrap().trim().to_owned()).collect()
+}
+
+#[test]
+fn every_command_that_a_guide_shows_is_taken() {
+    let mut shown = 0;
+    for guide in [
+        "packaging/doc/ADMIN.md",
+        "packaging/doc/MIGRATION.md",
+        "packaging/doc/hardening.md",
+        "packaging/doc/by-hand.md",
+        "README.md",
+    ] {
+        for line in command_lines(&fs::read_to_string(repository().join(guide)).unwrap()) {
+            let words = line.split_whitespace();
+            let read = if line.starts_with("cthelperd ") {
+                daemon::Cli::try_parse_from(words).map(drop)
+            } else {
+                ctl::Cli::try_parse_from(words).map(drop)
+            };
+            assert!(read.is_ok(), "{guide}: {line}: {}", read.unwrap_err());
+            shown += 1;
+        }
+    }
+    assert!(shown >= 30, "{shown} commands were found");
 }

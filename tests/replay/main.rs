@@ -5,6 +5,7 @@
 
 mod arguments;
 mod bad_datagrams;
+mod command_lines;
 mod datagrams;
 mod guides;
 mod import;

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 
-use cthelper_tests::program::{Said, Temporary, cthelperctl};
+use cthelper_tests::program::{Temporary, cthelperctl};
 
 /// What a refusal must look like: its status, and words in its only line.
 fn is_refused(line: &str, code: i32, words: &[&str]) {
@@ -22,7 +22,11 @@ fn is_refused(line: &str, code: i32, words: &[&str]) {
 #[test]
 fn wrong_words_are_64_in_one_line_with_what_may_be_meant() {
     for (line, words) in [
-        ("stat", &["'stat'", "'status'"][..]),
+        ("", &["requires a subcommand", "status"][..]),
+        ("rules", &["requires a subcommand", "nft, iptables"]),
+        ("rules kept", &["requires a subcommand", "load, unload"]),
+        ("expect", &["requires a subcommand", "list, watch, delete, flush"]),
+        ("stat", &["'stat'", "'status'"]),
         ("statsu --json", &["'statsu'", "'status'"]),
         ("status now", &["'now'"]),
         ("status --jsno", &["'--jsno'", "'--json'"]),
@@ -66,15 +70,10 @@ fn wrong_words_are_64_in_one_line_with_what_may_be_meant() {
 }
 
 #[test]
-fn help_is_0_and_no_word_at_all_is_64() {
+fn help_is_0() {
     for line in ["--help", "--version", "help status", "rules nft --help", "expect delete --help"] {
         let args: Vec<&str> = line.split_whitespace().collect();
         assert_eq!(cthelperctl(&args).code, 0, "{line}");
-    }
-    for args in [&[][..], &["rules"], &["rules", "kept"], &["expect"]] {
-        let Said { code, out, err } = cthelperctl(args);
-        assert_eq!((code, out.as_str()), (64, ""), "{args:?}");
-        assert!(err.contains("Usage: "), "{args:?}: {err}");
     }
 }
 

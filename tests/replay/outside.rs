@@ -7,7 +7,7 @@ use std::process::Command;
 use cthelper_proto::manifest::Listing;
 use cthelper_tests::capture::{Link, pcap};
 use cthelper_tests::control::Net;
-use cthelper_tests::outside::{golden_in_c, in_c, in_rust};
+use cthelper_tests::outside::{golden_in_c, in_c, in_rust, tested_in_rust};
 use cthelper_tests::program::{Said, Temporary, cthelperctl, cthelperd};
 
 use super::{C, Line, S, is_transcript, talk};
@@ -46,6 +46,15 @@ fn a_helper_of_ones_own_is_built_alone_and_served_by_a_line_of_configuration() {
 #[test]
 fn one_in_another_language_says_the_same_of_the_same_captures() {
     is_served_alike(&in_c(&[]));
+}
+
+#[test]
+fn what_was_recorded_of_a_live_run_is_said_again_by_both() {
+    tested_in_rust();
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("outside/tests/call.pcap");
+    let config = Temporary::new("dial.toml", format!("[helper.dial]\nworker = {:?}\n", in_c(&[]).to_str().unwrap()).as_bytes());
+    let said = cthelperd(&["replay", "--json", "--config", config.path(), recorded.to_str().unwrap()]);
+    assert_eq!(said.out, std::fs::read_to_string(recorded.with_extension("jsonl")).unwrap());
 }
 
 #[test]

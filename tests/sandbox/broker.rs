@@ -264,6 +264,35 @@ fn of_the_kernels_events_a_slow_subscriber_reads_or_is_told_to_have_lost_every_o
     served.end();
 }
 
+/// What no queue wants and the mirror does not need never reaches the broker: the kernel is told, and told again by a reload.
+#[test]
+fn the_kernel_delivers_what_some_queue_may_want_and_follows_a_reload() {
+    let Some(network) = Network::own() else { return println!("skipped: no network of its own with nftables") };
+    let queue = |filter: &str| format!("[events.queue.1]\nevents = [\"new\", \"update\"]\nfilter = \"{filter}\"\n");
+    let served = Served::by(&binary("cthelperd"), &queue("proto udp and dport 10100-10199"));
+    let read = || served.figure("cthelperd_broker_events_total{kind=\"new\"}");
+    let mut reader = served.subscribed("{\"queue\":1}\n");
+    network.connects(10_000, 1000);
+    assert_eq!(lines_until(&mut reader, |line| line.contains("dport=10199 ")).len(), 100);
+    assert_eq!(read(), 100);
+    let config = Config::parse(&format!("[helper.ftp]\n{}", queue("proto udp and not sport 1")), "test").unwrap();
+    served.board.set_queues(&config.queues);
+    // What is told after a request was answered under the new configuration is judged by it.
+    let widened = |port: u16| {
+        network.connects(port, 1);
+        std::thread::sleep(Duration::from_millis(20));
+        (read() > 100).then_some(port)
+    };
+    let mut ports = 20_000_u16..30_000;
+    let first = eventually("the reload", || widened(ports.next()?));
+    lines_until(&mut reader, |line| line.contains(&format!("dport={first} ")));
+    let before = read();
+    network.connects(11_000, 500);
+    lines_until(&mut reader, |line| line.contains("dport=11499 "));
+    assert_eq!(read(), before + 500);
+    served.end();
+}
+
 /// A gap is told, and followed by everything there is. What was read and what the kernel says it dropped is all there was.
 #[test]
 fn after_a_gap_a_subscriber_is_given_everything_there_is() {

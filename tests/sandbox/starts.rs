@@ -24,8 +24,8 @@ const STARTS: &[(&str, &str)] = &[
     ("bad-name", "manifest: name: 1 to 15 of"),
     ("no-class", "manifest: classes: one to four"),
     ("wide-state", "manifest: state: at most 32 bytes"),
-    ("other-version", "protocol version 3, ours is 2"),
-    ("later-version", "protocol version 9, ours is 2"),
+    ("other-version", "protocol version 4, ours is 3"),
+    ("later-version", "protocol version 9, ours is 3"),
     ("hello-twice", "Hello while Confining"),
     ("unsealed", "Seccomp_filters: found 3, wanted at least 4"),
 ];

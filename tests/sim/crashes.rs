@@ -118,6 +118,8 @@ fn a_flow_that_kills_twice_is_left_alone() {
     stage.freeze();
     assert_eq!(stage.kernel.carries(poison.client(PORT)).how, How::AtIntake);
     assert_eq!(stage.status().trouble.get("flow-left-alone"), Some(&1));
+    let [alone] = stage.status().left_alone[..] else { panic!("{:?}", stage.status().left_alone) };
+    assert!(alone.id == poison.flow.id.0 && (3500..=3600).contains(&alone.for_secs), "{alone:?}");
     let waits = stage.kernel.arrives(other.client(PORT));
     let pid = stage.serves();
     stage.signal(pid, Signal::SIGCONT);

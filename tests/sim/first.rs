@@ -1,7 +1,7 @@
 //! Announcements in a connection's first packet, whose expectation goes out with the verdict.
 
 use cthelper_proto::types::{CtInfo, Dir};
-use cthelper_supervisor::kernel::{Denied, Made};
+use cthelper_supervisor::kernel::{Denied, Expected, Made};
 use cthelper_supervisor::lane::Ended;
 use cthelper_tests::control::{Net, Packet};
 use cthelper_tests::datagrams::Datagrams;
@@ -10,6 +10,8 @@ use cthelper_tests::stage::Play;
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
+/// An announced connection that is to be read by the helper of the lane.
+const OURS: Expected = Expected { ours: true, counted_as: None };
 const READ: &[u8] = b"\0\x01file\0octet\0";
 
 /// What is asked of the kernel for a client that the server knows at this address and port.
@@ -25,7 +27,8 @@ fn asked(flow: &Datagrams, beside: bool) -> Asked {
         nat,
         answer: Ok(true),
         beside,
-        followed: false,
+        helped: false,
+        counted_as: None,
     }
 }
 
@@ -118,8 +121,8 @@ fn answers_are_read_where_the_helper_says_so_and_take_their_own_expectation_alon
     stage.kernel.carries(asks.first(search));
     let answer = Datagrams::over(Net::Plain4, 2, 40_001);
     let found = format!("HTTP/1.1 200 OK\r\nLOCATION: http://{}:5000/\r\n\r\n", answer.flow.orig.src);
-    stage.kernel.carries(Packet { info: CtInfo::Related, expected: true, ..answer.first(found) });
-    let told: Vec<_> = stage.kernel.asked().iter().map(|asked| (asked.src, asked.port, asked.followed)).collect();
+    stage.kernel.carries(Packet { info: CtInfo::Related, expected: Some(OURS), ..answer.first(found) });
+    let told: Vec<_> = stage.kernel.asked().iter().map(|asked| (asked.src, asked.port, asked.helped)).collect();
     assert_eq!(told, [(None, 40_001, true), (Some(answer.flow.orig.dst), 5000, true)]);
     assert!(matches!(stage.stop(), Ended::Orderly));
 }

@@ -2,7 +2,7 @@
 
 use cthelper_proto::events::Event;
 use cthelper_proto::types::Dir;
-use cthelper_supervisor::kernel::Denied;
+use cthelper_supervisor::kernel::{Denied, Expected};
 use cthelper_supervisor::lane::{Command, Ended};
 use cthelper_tests::control::{Control, Net, Packet};
 use cthelper_tests::fake_kernel::{Asked, How, first};
@@ -52,7 +52,8 @@ fn an_announcement_is_expected_from_peer_to_announcer() {
         nat: None,
         answer: Ok(true),
         beside: false,
-        followed: false,
+        helped: false,
+        counted_as: None,
     };
     assert_eq!(stage.kernel.asked(), [asked]);
     assert!(matches!(stage.stop(), Ended::Orderly));
@@ -192,7 +193,7 @@ fn a_retransmission_is_edited_alike_and_creates_no_second_expectation() {
 fn an_expected_connection_never_reaches_the_worker() {
     let stage = Play::ftp().start();
     let mut flow = Control::over(Net::Snat4, 1);
-    let data = Packet { expected: true, ..flow.client(PORT) };
+    let data = Packet { expected: Some(Expected::default()), ..flow.client(PORT) };
     assert_eq!(stage.kernel.carries(data).how, How::AtIntake);
     assert_eq!(stage.kernel.asked(), []);
     assert!(matches!(stage.stop(), Ended::Orderly));

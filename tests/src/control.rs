@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use cthelper_proto::types::{CtInfo, Dir, Flow, FlowId, Tuple};
+use cthelper_supervisor::kernel::Expected;
 
 use crate::packets::{self, flags};
 
@@ -30,8 +31,8 @@ pub struct Packet {
     pub info: CtInfo,
     /// Whether it is in the kernel's table.
     pub confirmed: bool,
-    /// Whether another connection announced this one.
-    pub expected: bool,
+    /// What is known of it, if another connection announced this one.
+    pub expected: Option<Expected>,
     /// From its IP header on, after NAT.
     pub bytes: Vec<u8>,
 }
@@ -111,6 +112,6 @@ impl Control {
         // After NAT a packet looks like an answer to what the other end sends.
         let (from, to) = (SocketAddr::new(other.dst, other.dport), SocketAddr::new(other.src, other.sport));
         let bytes = packets::tcp(from, to, self.next_seq[dir.index()], flags, text);
-        Packet { flow: self.flow, info, confirmed: true, expected: false, bytes }
+        Packet { flow: self.flow, info, confirmed: true, expected: None, bytes }
     }
 }

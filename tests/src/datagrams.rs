@@ -55,6 +55,6 @@ impl Datagrams {
         };
         // After NAT a packet looks like an answer to what the other end sends.
         let (from, to) = (SocketAddr::new(other.dst, other.dport), SocketAddr::new(other.src, other.sport));
-        Packet { flow: self.flow, info, confirmed: true, expected: false, bytes: packets::udp(from, to, payload) }
+        Packet { flow: self.flow, info, confirmed: true, expected: None, bytes: packets::udp(from, to, payload) }
     }
 }

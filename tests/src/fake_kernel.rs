@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
 use cthelper_proto::manifest::Manifest;
-use cthelper_proto::types::{CtInfo, Dir, Flow, FlowId, State};
+use cthelper_proto::types::{CtInfo, Dir, Family, Flow, FlowId, State};
 use cthelper_supervisor::kernel::{
     Arrived, Change, Denied, Fault, Incoming, Intake, Kernel, Made, PacketId, Received, Release, Wish,
 };
@@ -82,8 +82,10 @@ pub struct Asked {
     pub answer: Result<bool, Denied>,
     /// It went out beside the verdict of a first packet.
     pub beside: bool,
-    /// Its connection is to have the same helper.
-    pub followed: bool,
+    /// Its connection is to have a helper.
+    pub helped: bool,
+    /// Another helper's class counts it.
+    pub counted_as: Option<u8>,
 }
 
 #[derive(Default)]
@@ -102,6 +104,8 @@ struct Inner {
     swallowed: VecDeque<Result<Made, Denied>>,
     asked: Vec<Asked>,
     withdrawn: usize,
+    served: Vec<String>,
+    kept: Vec<(u32, u32)>,
     after_drain: Option<Packet>,
     trespasses: Vec<String>,
     last_id: u32,
@@ -230,6 +234,16 @@ impl Script {
     /// Every expectation asked for.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.lock().asked.clone()
+    }
+
+    /// Packets whose verdict told how long their connection is to be kept, seconds.
+    pub fn kept(&self) -> Vec<(u32, u32)> {
+        self.shared.lock().kept.clone()
+    }
+
+    /// The supervisor serves this helper, too.
+    pub fn also_serves(&self, helper: &str) {
+        self.shared.lock().served.push(helper.to_owned());
     }
 
     /// Expectations taken back.
@@ -365,6 +379,7 @@ impl Kernel for FakeKernel {
             Release::Drop => How::Dropped,
             Release::Change(change) => {
                 inner.check(id.0, &change);
+                inner.kept.extend(change.timeout_secs.map(|seconds| (id.0, seconds)));
                 How::Changed { packet: change.packet.map(<[u8]>::to_vec), grown: change.grown, state: change.state }
             }
         };
@@ -387,7 +402,8 @@ impl Kernel for FakeKernel {
         self.release(id, Release::Change(*change)).unwrap();
         self.flush().unwrap();
         let mut inner = self.shared.lock();
-        if inner.released.iter().any(|released| released.id == id.0 && released.packet.confirmed) {
+        let is_first = !inner.released.iter().any(|released| released.id == id.0 && released.packet.confirmed);
+        if !is_first && !wish.permit.helped {
             inner.trespasses.push(format!("an expectation beside packet {}, whose connection is in the table", id.0));
         }
         let made = inner.swallowed.pop_front().unwrap_or(Ok(Made::Seen));
@@ -413,6 +429,12 @@ impl Kernel for FakeKernel {
         asked.answer.map(drop)
     }
 
+    fn serves(&self, helper: &str, _family: Family, _proto: u8) -> bool {
+        let inner = self.shared.lock();
+        let itself = inner.manifest.as_ref().is_some_and(|manifest| manifest.name == helper);
+        itself || inner.served.iter().any(|served| served == helper)
+    }
+
     fn withdraw(&mut self, _wish: &Wish<'_>) {
         self.shared.lock().withdrawn += 1;
     }
@@ -436,7 +458,8 @@ fn asked(wish: &Wish<'_>, beside: bool) -> Asked {
         nat: wish.permit.nat,
         answer: Ok(true),
         beside,
-        followed: wish.permit.followed,
+        helped: wish.permit.helped,
+        counted_as: wish.counted_as,
     }
 }
 

@@ -3,17 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::binaries::{binary, scratch};
+use crate::binaries::{binary, built, reachable, scratch};
 use crate::program::cthelperctl;
 
 /// The one in Rust, in a target folder of its own, beside this workspace's programs.
 pub fn in_rust() -> PathBuf {
-    let target = binary("cthelperd").parent().unwrap().join("outside");
+    reachable(cargo("build").join("debug/cthelper-dial"))
+}
+
+/// Its own tests: of what was recorded of it.
+pub fn tested_in_rust() {
+    cargo("test");
+}
+
+/// The target folder.
+fn cargo(what: &str) -> PathBuf {
+    let target = built().join("outside");
     let mut cargo = Command::new(std::env::var_os("CARGO").expect("cargo runs this test"));
-    cargo.args(["build", "--quiet", "--locked", "--manifest-path"]);
-    cargo.arg(folder("outside").join("Cargo.toml")).arg("--target-dir").arg(&target);
+    cargo.args([what, "--quiet", "--locked", "--manifest-path"]);
+    cargo.arg(folder("outside").join("Cargo.toml")).arg("--target-dir").arg(&target).env("CTHELPERD", binary("cthelperd"));
     succeeds(&mut cargo);
-    target.join("debug/cthelper-dial")
+    target
 }
 
 /// The one in C with these compiler flags: the filter comes from `cthelperctl`.
@@ -36,7 +46,7 @@ fn compiled(source: &str, flags: &[&str]) -> PathBuf {
     cc.args(["-O2", "-Wall", "-Wextra", "-Werror", "-Wl,-z,now"]).args(flags);
     cc.arg("-I").arg(&built).arg("-o").arg(&program).arg(folder("outside-c").join(source));
     succeeds(&mut cc);
-    program
+    reachable(program)
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -45,5 +55,10 @@ fn folder(name: &str) -> PathBuf {
 
 fn succeeds(command: &mut Command) {
     let built = command.output().unwrap();
-    assert!(built.status.success(), "{command:?}: {}", String::from_utf8_lossy(&built.stderr));
+    assert!(
+        built.status.success(),
+        "{command:?}: {}{}",
+        String::from_utf8_lossy(&built.stdout),
+        String::from_utf8_lossy(&built.stderr)
+    );
 }

@@ -1,11 +1,15 @@
 //! Runs `cthelperd` and `cthelperctl` as an operator would, and waits for it no longer than [`crate::PATIENCE`].
 
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::channel;
 
 use crate::PATIENCE;
 use crate::binaries::{binary, scratch};
+
+/// `nobody`, everywhere.
+const NOBODY: u32 = 65_534;
 
 /// What a program said, and its exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +32,20 @@ pub fn cthelperctl(args: &[&str]) -> Said {
     run("cthelperctl", args)
 }
 
-fn run(program: &str, args: &[&str]) -> Said {
+/// Runs one of the programs as a user without privileges: `nobody` if we are root, else as ourselves.
+pub fn unprivileged(program: &str, args: &[&str]) -> Said {
     let mut command = Command::new(binary(program));
+    if nix::unistd::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    finish(command, args)
+}
+
+fn run(program: &str, args: &[&str]) -> Said {
+    finish(Command::new(binary(program)), args)
+}
+
+fn finish(mut command: Command, args: &[&str]) -> Said {
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("CTHELPERD_LOG", "off");
     let child = command.spawn().unwrap();
     let (tell, told) = channel();

@@ -47,6 +47,11 @@ impl Play {
         Self::new(name, name, binary("cthelper-worker"))
     }
 
+    /// A link of the chain of `bin/chain`.
+    pub fn chain(name: &str) -> Self {
+        Self::new(name, name, binary("chain"))
+    }
+
     /// An imposter that will behave as `mode` says.
     pub fn imposter(mode: &str) -> Self {
         Self::new("imposter", mode, binary("imposter"))

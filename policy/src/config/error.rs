@@ -55,6 +55,13 @@ fn position(text: &str, byte: usize) -> (usize, usize) {
 /// Keys that had another place once, and where they are now.
 const MOVED: [(&str, &str); 1] = [("deadline", "[helper.NAME.restart]")];
 
+/// Keys that somebody may look for, and what does it instead.
+const INSTEAD: [(&str, &str); 1] = [(
+    "sink",
+    "the unit cthelperd-events@N writes event queue N to the journal or a file: groups = [\"cthelperd-events\"] here, then systemctl enable \
+     --now cthelperd-events@N",
+)];
+
 /// serde's list of all words becomes the one that was probably meant.
 fn reword(message: &str) -> String {
     let line = message.lines().collect::<Vec<_>>().join(": ");
@@ -66,6 +73,9 @@ fn reword(message: &str) -> String {
     let unknown = rest.split('`').next().unwrap_or_default();
     if let Some((_, place)) = MOVED.iter().find(|(key, _)| what == "key" && *key == unknown) {
         return format!("`{unknown}` now belongs in {place}");
+    }
+    if let Some((_, instead)) = INSTEAD.iter().find(|(key, _)| what == "key" && *key == unknown) {
+        return format!("there is no key `{unknown}`; {instead}");
     }
     let known: Vec<&str> = rest.split('`').skip(2).step_by(2).collect();
     match nearest(unknown, known.iter().copied()) {

@@ -80,6 +80,18 @@ impl Access {
 }
 
 impl Readers {
+    /// All that are written as names, `user NAME` or `group NAME`.
+    pub fn names(&self) -> BTreeSet<String> {
+        let of = |all: &[Who], what: &str| {
+            let name = |who: &Who| match who {
+                Who::Id(_) => None,
+                Who::Name(name) => Some(format!("{what} {name}")),
+            };
+            all.iter().filter_map(name).collect::<Vec<_>>()
+        };
+        of(&self.users, "user").into_iter().chain(of(&self.groups, "group")).collect()
+    }
+
     /// As numbers; `user` and `group` look names up.
     ///
     /// # Errors

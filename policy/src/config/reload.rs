@@ -125,6 +125,18 @@ impl fmt::Display for QueueChange {
     }
 }
 
+/// Readers of event queues that were not named at the start, when names are looked up; a line for each, in words for the operator.
+pub fn late_readers(at_start: &BTreeMap<u16, QueueConfig>, new: &BTreeMap<u16, QueueConfig>) -> Vec<String> {
+    let known: BTreeSet<String> = at_start.values().flat_map(|queue| queue.readers.names()).collect();
+    let mut lines = Vec::new();
+    for (number, queue) in new {
+        for name in queue.readers.names().difference(&known) {
+            lines.push(format!("events.queue.{number}: {name} is new: names are looked up at the start, a number would do now"));
+        }
+    }
+    lines
+}
+
 /// What is different in a whole configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigChanges {

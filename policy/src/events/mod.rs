@@ -1,6 +1,7 @@
 //! Which events a subscriber of a queue gets: the language of `[events.queue.N] filter = "…"`, and its evaluation.
 
 pub mod filter;
+pub mod socket_filter;
 
 pub use filter::{Filter, FilterError};
 

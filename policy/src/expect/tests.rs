@@ -64,7 +64,8 @@ fn permit(src: &str, dst: &str, dport: u16, nat: Option<Dir>) -> Permit {
         class: 0,
         permanent: false,
         nat,
-        followed: false,
+        helped: false,
+        master_timeout_secs: None,
     }
 }
 
@@ -252,7 +253,7 @@ fn port_search_depends_on_the_seed_alone() {
 }
 
 fn announcement<'a>(class: &'a Class, flow: &'a Flow, expect: &'a Expect, before: u8) -> Announcement<'a> {
-    Announcement { class: Some(class), flow, dir: Dir::Reply, before, expect }
+    Announcement { class: Some(class), flow, dir: Dir::Reply, before, expect, helper_is_ours: false }
 }
 
 #[test]
@@ -264,6 +265,17 @@ fn one_packet_announces_four_times_at_most() {
         assert!(judge.judge(&announcement(&class, &flow, &expect, before), now).is_ok());
     }
     assert_eq!(judge.judge(&announcement(&class, &flow, &expect, 4), now), Err(Rule::PerPacket));
+}
+
+#[test]
+fn only_a_helper_of_ours_may_be_named_for_what_is_announced() {
+    let (class, flow, now) = (data().helped_by("next").keeping_master(4000), plain(), Instant::now());
+    let mut judge = Judge::new(Rules::default());
+    let expect = to(SERVER, 2000);
+    assert_eq!(judge.judge(&announcement(&class, &flow, &expect, 0), now), Err(Rule::ForeignHelper));
+    let ours = Announcement { helper_is_ours: true, ..announcement(&class, &flow, &expect, 0) };
+    let permit = judge.judge(&ours, now).unwrap();
+    assert_eq!((permit.helped, permit.master_timeout_secs), (true, Some(600)), "ten minutes at most");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which flows end workers.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cthelper_proto::types::FlowId;
 
@@ -59,6 +59,15 @@ impl Blame {
         times > 0 && times >= self.limit.times
     }
 
+    /// All flows whose packets pass without the helper, by id, and for how much longer.
+    pub fn left_alone(&self, now: Instant) -> Vec<(FlowId, Duration)> {
+        let left = |blamed: &Blamed| self.limit.penalty.saturating_sub(now.saturating_duration_since(blamed.last));
+        let alone = self.flows.iter().filter(|(flow, _)| self.is_left_alone(**flow, now));
+        let mut flows: Vec<_> = alone.map(|(flow, blamed)| (*flow, left(blamed))).collect();
+        flows.sort_by_key(|(flow, _)| flow.0);
+        flows
+    }
+
     /// Blames of this flow that still count.
     fn counts(&self, flow: FlowId, now: Instant) -> u8 {
         match self.flows.get(&flow) {
@@ -78,8 +87,6 @@ impl Blame {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -97,6 +104,8 @@ mod tests {
         assert!(blame.is_left_alone(FLOW, now));
         assert!(!blame.is_left_alone(FlowId(2), now));
         assert!(!blame.is_left_alone(FlowId(3), now));
+        assert_eq!(blame.left_alone(now + PENALTY / 4), [(FLOW, PENALTY * 3 / 4)]);
+        assert_eq!(blame.left_alone(now + PENALTY), []);
     }
 
     #[test]

@@ -302,4 +302,8 @@ rules! {
     TooLarge = "too-large",
     /// `Resend` more often than TCP's patience allows.
     ResendLimit = "resend-limit",
+    /// The class names a helper for its connections that this supervisor does not serve for their family and protocol.
+    ForeignHelper = "foreign-helper",
+    /// A packet announces a second connection that is to have a helper: the kernel takes one beside a verdict.
+    SecondHelped = "second-helped",
 }

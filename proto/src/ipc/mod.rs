@@ -23,4 +23,4 @@ pub use frame::{FrameError, MAX_FRAMES, MAX_HEADER, MAX_RECORD, append, decode, 
 pub use packet::{Edit, FromWorker, PacketHeader, Ruling, Segment, Ticket, ToWorker, Verdict};
 
 /// Version of everything in this module; a worker that speaks another is refused. Another one whenever a line of `golden/worker.hex` changes.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;

@@ -1,6 +1,7 @@
 //! Attributes, read: a checked iterator, and getters that name the field they failed on.
 
 use super::message::NLA_TYPE_MASK;
+use super::name::Name;
 use crate::Malformed;
 use crate::reader::Reader;
 
@@ -121,6 +122,11 @@ impl<'a> Attr<'a> {
     /// `N` bytes, exactly.
     pub fn array<const N: usize>(&self, what: &'static str) -> Result<[u8; N], Malformed> {
         self.value.try_into().map_err(|_| Malformed(what))
+    }
+
+    /// A name up to the first NUL, or to the end if there is none.
+    pub fn name(&self) -> Name<'a> {
+        Name::until_nul(self.value)
     }
 
     /// Text up to the first NUL, or to the end if there is none; must be UTF-8.

@@ -2,18 +2,23 @@
 
 use super::attrs::Attrs;
 use super::message::{flag, op, request, subsystem};
+use super::name::Name;
 use super::tuple;
 use crate::Malformed;
 use crate::types::{Dir, Family, Tuple};
 use crate::writer::Writer;
 
-pub(super) const CTA_TUPLE_ORIG: u16 = 1;
+/// The connection as its originator sees it.
+pub const CTA_TUPLE_ORIG: u16 = 1;
 pub(super) const CTA_TUPLE_REPLY: u16 = 2;
-pub(super) const CTA_STATUS: u16 = 3;
+/// Bits of [`status`].
+pub const CTA_STATUS: u16 = 3;
 pub(super) const CTA_PROTOINFO: u16 = 4;
-pub(super) const CTA_HELP: u16 = 5;
+/// Its helper.
+pub const CTA_HELP: u16 = 5;
 pub(super) const CTA_TIMEOUT: u16 = 7;
-pub(super) const CTA_MARK: u16 = 8;
+/// Its mark.
+pub const CTA_MARK: u16 = 8;
 pub(super) const CTA_ID: u16 = 12;
 pub(super) const CTA_TUPLE_MASTER: u16 = 14;
 pub(super) const CTA_SEQ_ADJ_ORIG: u16 = 15;
@@ -140,7 +145,7 @@ pub struct Conntrack<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Help<'a> {
     /// The helper's name.
-    pub name: &'a str,
+    pub name: Name<'a>,
     /// The private data; absent if the helper has none, or is dead (7.x).
     pub info: Option<&'a [u8]>,
 }
@@ -211,7 +216,7 @@ fn parse_help(attrs: Attrs<'_>) -> Result<Option<Help<'_>>, Malformed> {
     for attr in attrs {
         let attr = attr?;
         match attr.kind {
-            HELP_NAME => name = Some(attr.str("conntrack helper name")?),
+            HELP_NAME => name = Some(attr.name()),
             HELP_INFO => info = Some(attr.value),
             _ => {}
         }
@@ -309,9 +314,14 @@ fn about(out: &mut Vec<u8>, op: u8, seq: u32, tuple: &Tuple, zone: u16, rest: im
 /// `CTA_HELP`, also within `NFQA_CT`.
 pub(super) fn write_help(w: &mut Writer<'_>, name: &str, info: &[u8]) {
     w.nest(CTA_HELP, |w| {
-        w.str0(HELP_NAME, name);
+        w.name(HELP_NAME, name);
         w.attr(HELP_INFO, info);
     });
+}
+
+/// `CTA_TIMEOUT`, also within `NFQA_CT`.
+pub(super) fn write_timeout(w: &mut Writer<'_>, seconds: u32) {
+    w.be32(CTA_TIMEOUT, seconds);
 }
 
 /// `CTA_MARK`, also within `NFQA_CT`.

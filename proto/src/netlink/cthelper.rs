@@ -35,7 +35,7 @@ pub const ENABLED: u32 = 1;
 /// One registered helper; the kernel's key is name, `family` and `l4`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Helper {
-    /// What rules refer to; at most 15 bytes.
+    /// What rules refer to; at most 15 bytes, as [`name`](super::name) shows them.
     pub name: String,
     /// Layer-3 family as the kernel has it: 2, 10, or 0 for both.
     pub family: u16,
@@ -122,7 +122,7 @@ fn new(out: &mut Vec<u8>, seq: u32, flags: u16, name: &str, tuple: (u16, u8), re
 }
 
 fn key(w: &mut Writer<'_>, name: &str, tuple: Option<(u16, u8)>) {
-    w.str0(NAME, name);
+    w.name(NAME, name);
     if let Some((l3, l4)) = tuple {
         w.nest(TUPLE, |w| {
             w.be16(TUPLE_L3PROTO, l3);
@@ -137,7 +137,7 @@ fn classes(w: &mut Writer<'_>, classes: &[Policy]) {
         w.be32(POLICY_SET_NUM, u32::try_from(classes.len()).unwrap_or(u32::MAX));
         for (kind, class) in (POLICY_SET1..).zip(classes) {
             w.nest(kind, |w| {
-                w.str0(SET_NAME, &class.name);
+                w.name(SET_NAME, &class.name);
                 w.be32(SET_EXPECT_MAX, class.expect_max);
                 w.be32(SET_EXPECT_TIMEOUT, class.timeout_secs);
             });
@@ -154,7 +154,7 @@ impl Helper {
         for attr in attrs {
             let attr = attr?;
             match attr.kind {
-                NAME => name = Some(attr.str("helper name")?),
+                NAME => name = Some(attr.name()),
                 TUPLE => tuple = Some(parse_tuple(attr.nested())?),
                 QUEUE_NUM => helper.queue = attr.be32("helper queue")?,
                 POLICY => helper.classes = parse_classes(attr.nested())?,
@@ -163,7 +163,7 @@ impl Helper {
                 _ => {}
             }
         }
-        name.ok_or(Malformed("helper name"))?.clone_into(&mut helper.name);
+        helper.name = name.ok_or(Malformed("helper name"))?.shown().into_owned();
         (helper.family, helper.l4) = tuple.ok_or(Malformed("helper tuple"))?;
         Ok(helper)
     }
@@ -199,7 +199,7 @@ fn parse_class(attrs: Attrs<'_>) -> Result<Policy, Malformed> {
     for attr in attrs {
         let attr = attr?;
         match attr.kind {
-            SET_NAME => attr.str("class name")?.clone_into(&mut class.name),
+            SET_NAME => class.name = attr.name().shown().into_owned(),
             SET_EXPECT_MAX => class.expect_max = attr.be32("class maximum")?,
             SET_EXPECT_TIMEOUT => class.timeout_secs = attr.be32("class timeout")?,
             _ => {}

@@ -58,7 +58,7 @@ pub fn states(l4: u8) -> &'static [&'static str] {
 /// Timeouts of one protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// What rules refer to, at most [`NAME_MAX`] bytes; `None` = the namespace's defaults.
+    /// What rules refer to, at most [`NAME_MAX`] bytes as [`name`](super::name) shows them; `None` = the namespace's defaults.
     pub name: Option<String>,
     /// `AF_INET` 2 or `AF_INET6` 10.
     pub l3: u16,
@@ -73,7 +73,7 @@ pub struct Timeouts {
 pub fn add(out: &mut Vec<u8>, seq: u32, timeouts: &Timeouts) {
     request(out, subsystem::CTTIMEOUT, op::NEW, flag::CREATE | flag::ACK, seq, 0, 0, |w| {
         if let Some(name) = &timeouts.name {
-            w.str0(NAME, name);
+            w.name(NAME, name);
         }
         values(w, timeouts);
     });
@@ -96,12 +96,12 @@ pub fn dump(out: &mut Vec<u8>, seq: u32) {
 
 /// Asks for the policy of this name. ENOENT if there is none.
 pub fn get(out: &mut Vec<u8>, seq: u32, name: &str) {
-    request(out, subsystem::CTTIMEOUT, op::GET, flag::ACK, seq, 0, 0, |w| w.str0(NAME, name));
+    request(out, subsystem::CTTIMEOUT, op::GET, flag::ACK, seq, 0, 0, |w| w.name(NAME, name));
 }
 
 /// Removes the policy of this name. ENOENT if there is none, EBUSY while a rule refers to it.
 pub fn delete(out: &mut Vec<u8>, seq: u32, name: &str) {
-    request(out, subsystem::CTTIMEOUT, op::DELETE, flag::ACK, seq, 0, 0, |w| w.str0(NAME, name));
+    request(out, subsystem::CTTIMEOUT, op::DELETE, flag::ACK, seq, 0, 0, |w| w.name(NAME, name));
 }
 
 /// Removes all policies of this network namespace that no rule refers to.
@@ -133,7 +133,7 @@ impl Timeouts {
         for attr in attrs {
             let attr = attr?;
             match attr.kind {
-                NAME => name = Some(attr.str("timeout name")?.to_owned()),
+                NAME => name = Some(attr.name().shown().into_owned()),
                 L3PROTO => l3 = Some(attr.be16("timeout family")?),
                 L4PROTO => l4 = Some(attr.u8("timeout protocol")?),
                 DATA => {

@@ -8,6 +8,7 @@ use super::conntrack::{
     CTA_HELP, CTA_ID, CTA_MARK, CTA_PROTOINFO, CTA_SEQ_ADJ_ORIG, CTA_SEQ_ADJ_REPLY, CTA_STATUS, CTA_TIMEOUT, CTA_TUPLE_MASTER,
     CTA_TUPLE_ORIG, CTA_TUPLE_REPLY, CTA_ZONE, HELP_NAME,
 };
+use super::name::Name;
 use super::{conntrack, tuple};
 use crate::Malformed;
 use crate::types::{Dir, Family, Tuple};
@@ -21,7 +22,8 @@ const CTA_COUNTERS_REPLY: u16 = 10;
 const CTA_USE: u16 = 11;
 const CTA_SECCTX: u16 = 19;
 const CTA_TIMESTAMP: u16 = 20;
-const CTA_LABELS: u16 = 22;
+/// Its labels.
+pub const CTA_LABELS: u16 = 22;
 const CTA_SYNPROXY: u16 = 24;
 const CTA_TIMESTAMP_EVENT: u16 = 27;
 const COUNTERS_PACKETS: u16 = 1;
@@ -46,7 +48,7 @@ pub struct Entry<'a> {
     /// What its protocol remembers.
     pub protoinfo: Option<ProtoInfo>,
     /// Its helper's name; never told when the connection ends.
-    pub helper: Option<&'a str>,
+    pub helper: Option<Name<'a>>,
     /// Its zone, if both directions share one other than 0.
     pub zone: Option<u16>,
     /// Zones of single directions, by [`Dir::index`].
@@ -62,7 +64,7 @@ pub struct Entry<'a> {
     /// The original tuple of the connection that expected it.
     pub master: Option<Tuple>,
     /// Its security context.
-    pub secctx: Option<&'a str>,
+    pub secctx: Option<Name<'a>>,
     /// References to it; dumps only.
     pub uses: Option<u32>,
     /// When the kernel saw the event, nanoseconds since 1970; Linux 6.14.
@@ -214,13 +216,12 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// The name inside a nest. One that would break a line is not shown.
-fn parse_name(attrs: Attrs<'_>, kind: u16) -> Result<Option<&str>, Malformed> {
+/// The name inside a nest.
+fn parse_name(attrs: Attrs<'_>, kind: u16) -> Result<Option<Name<'_>>, Malformed> {
     for attr in attrs {
         let attr = attr?;
         if attr.kind == kind {
-            let name = attr.str("name")?;
-            return if name.chars().any(char::is_control) { Err(Malformed("name")) } else { Ok(Some(name)) };
+            return Ok(Some(attr.name()));
         }
     }
     Ok(None)

@@ -153,7 +153,7 @@ fn write_rest(w: &mut Writer<'_>, expectation: &Expectation) {
     w.be32(CTA_EXPECT_FLAGS, expectation.flags);
     w.be32(CTA_EXPECT_CLASS, expectation.class);
     if let Some(helper) = &expectation.helper {
-        w.str0(CTA_EXPECT_HELP_NAME, helper);
+        w.name(CTA_EXPECT_HELP_NAME, helper);
     }
     if let Some(function) = &expectation.function {
         w.str0(CTA_EXPECT_FN, function);
@@ -184,7 +184,7 @@ pub fn delete(out: &mut Vec<u8>, seq: u32, tuple: &Tuple, zone: u16, id: Option<
 
 /// Takes back all expectations of one helper.
 pub fn delete_of_helper(out: &mut Vec<u8>, seq: u32, helper: &str) {
-    request(out, subsystem::EXPECT, op::DELETE, flag::ACK, seq, 0, 0, |w| w.str0(CTA_EXPECT_HELP_NAME, helper));
+    request(out, subsystem::EXPECT, op::DELETE, flag::ACK, seq, 0, 0, |w| w.name(CTA_EXPECT_HELP_NAME, helper));
 }
 
 /// Empties the table, whoever filled it.
@@ -274,7 +274,7 @@ impl Expectation {
             match attr.kind {
                 CTA_EXPECT_TIMEOUT => self.timeout = Some(attr.be32("expectation timeout")?),
                 CTA_EXPECT_ID => self.id = Some(attr.be32("expectation id")?),
-                CTA_EXPECT_HELP_NAME => self.helper = Some(attr.str("expectation helper")?.to_owned()),
+                CTA_EXPECT_HELP_NAME => self.helper = Some(attr.name().shown().into_owned()),
                 CTA_EXPECT_ZONE => self.zone = attr.be16("expectation zone")?,
                 CTA_EXPECT_FLAGS => self.flags = attr.be32("expectation flags")?,
                 CTA_EXPECT_CLASS => self.class = attr.be32("expectation class")?,

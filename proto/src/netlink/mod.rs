@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`message`] | headers, acknowledgements, requests |
 //! | [`attrs`] | attributes, read |
+//! | [`name`] | names, whatever bytes they have |
 //! | [`mod@tuple`] | one side's view of a connection |
 //! | [`cthelper`] | the registry of helpers |
 //! | [`cttimeout`] | timeout policies, for `nfct` |
@@ -23,6 +24,7 @@ pub mod cttimeout;
 pub mod entry;
 pub mod expect;
 pub mod message;
+pub mod name;
 pub mod queue;
 pub mod report;
 mod text;

@@ -151,7 +151,7 @@ proptest! {
         prop_assert_eq!(ct.seqadj[dir.index()], Some(seqadj));
         prop_assert_eq!(ct.seqadj[dir.flip().index()], None);
         let help = ct.help.unwrap();
-        prop_assert_eq!((help.name, help.info), (name.as_str(), Some(info.as_slice())));
+        prop_assert_eq!((help.name, help.info), (name.as_str().into(), Some(info.as_slice())));
     }
 
     #[test]
@@ -159,7 +159,7 @@ proptest! {
         expectation in of(expectations()), payload in of(vec(any::<u8>(), 0..2000)), id: u32, queue: u16,
         info in of(vec(any::<u8>(), 0..=32)), mark in of(any::<u32>()),
     ) {
-        let ct = info.as_ref().map(|info| CtUpdate { help: Some(("ftp", info)), mark });
+        let ct = info.as_ref().map(|info| CtUpdate { help: Some(("ftp", info)), mark, timeout_secs: None });
         let parts = VerdictParts { payload: payload.as_deref(), ct, expect: expectation.as_ref(), mark, ack: false };
         let mut out = Vec::new();
         queue::verdict(&mut out, 1, queue, id, Decision::Accept, &parts);

@@ -241,6 +241,9 @@ pub struct CtUpdate<'a> {
     pub help: Option<(&'a str, &'a [u8])>,
     /// The connection's new mark.
     pub mark: Option<u32>,
+    /// How long it is kept without traffic from now on, seconds; its next packet sets what its protocol says.
+    /// Source: `ctnetlink_glue_parse_ct`, `__nf_ct_set_timeout`, Linux 6.1 to 7.2, also for a connection that is not in the table yet.
+    pub timeout_secs: Option<u32>,
 }
 
 /// Lets one packet go. ENOENT: it is no longer there. Never echoed: the kernel would report to a port id it reads from the packet.
@@ -274,6 +277,9 @@ fn verdict_header(w: &mut Writer<'_>, id: u32, decision: Decision) {
 }
 
 fn connection(w: &mut Writer<'_>, update: &CtUpdate<'_>) {
+    if let Some(seconds) = update.timeout_secs {
+        conntrack::write_timeout(w, seconds);
+    }
     if let Some((name, info)) = update.help {
         conntrack::write_help(w, name, info);
     }

@@ -14,16 +14,25 @@ use crate::Malformed;
 use crate::types::Tuple;
 use crate::writer::Writer;
 
-const TUPLE_IP: u16 = 1;
-const TUPLE_PROTO: u16 = 2;
+/// Both addresses.
+pub const TUPLE_IP: u16 = 1;
+/// The protocol, and what it has beside the addresses.
+pub const TUPLE_PROTO: u16 = 2;
 const TUPLE_ZONE: u16 = 3;
-const IP_V4_SRC: u16 = 1;
-const IP_V4_DST: u16 = 2;
-const IP_V6_SRC: u16 = 3;
-const IP_V6_DST: u16 = 4;
-const PROTO_NUM: u16 = 1;
-const PROTO_SRC_PORT: u16 = 2;
-const PROTO_DST_PORT: u16 = 3;
+/// IPv4 source.
+pub const IP_V4_SRC: u16 = 1;
+/// IPv4 destination.
+pub const IP_V4_DST: u16 = 2;
+/// IPv6 source.
+pub const IP_V6_SRC: u16 = 3;
+/// IPv6 destination.
+pub const IP_V6_DST: u16 = 4;
+/// The protocol's number.
+pub const PROTO_NUM: u16 = 1;
+/// Source port.
+pub const PROTO_SRC_PORT: u16 = 2;
+/// Destination port.
+pub const PROTO_DST_PORT: u16 = 3;
 const PROTO_ICMP_ID: u16 = 4;
 const PROTO_ICMP_TYPE: u16 = 5;
 const PROTO_ICMP_CODE: u16 = 6;

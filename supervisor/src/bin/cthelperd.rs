@@ -5,11 +5,12 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
 use cthelper_policy::config::Config;
 use cthelper_supervisor::audit::Places;
 use cthelper_supervisor::boot::{self, Failure};
 use cthelper_supervisor::broker::run::run_if_broker;
+use cthelper_supervisor::broker::setting::Names;
+use cthelper_supervisor::cli::complaint::{self, Outcome};
 use cthelper_supervisor::cli::daemon::{Cli, Command, Replay, Run};
 use cthelper_supervisor::configuration::Source;
 use cthelper_supervisor::keeper::run::run_if_keeper;
@@ -36,12 +37,10 @@ fn main() -> ExitCode {
     {
         return code.into();
     }
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return if error.use_stderr() { exit::USAGE.into() } else { ExitCode::SUCCESS };
-        }
+    let cli: Cli = match complaint::read(std::env::args_os()) {
+        Outcome::Go(cli) => cli,
+        Outcome::Told => return ExitCode::SUCCESS,
+        Outcome::Wrong(why) => return fail(exit::USAGE, why),
     };
     start_log();
     match cli.command {
@@ -99,7 +98,13 @@ fn check(file: Option<PathBuf>) -> ExitCode {
         Ok(config) if config.helpers.is_empty() => {
             fail(exit::CONFIG, format!("{} does not exist; name a file with --config", Config::PATH))
         }
-        Ok(_) => ExitCode::SUCCESS,
+        Ok(config) => {
+            // No mistake of the file's: it may be for another machine.
+            for unknown in Names::look_up(config.queues.values()).1 {
+                eprintln!("cthelperd: warning: {unknown} on this machine");
+            }
+            ExitCode::SUCCESS
+        }
         Err(error) => fail(exit::CONFIG, error),
     }
 }

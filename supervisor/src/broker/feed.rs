@@ -1,16 +1,19 @@
 //! The kernel's event socket and the one for dumps: the supervisor opens them, joins groups and asks; the broker reads.
 //!
-//! Joining a group takes `CAP_NET_ADMIN` once, reading takes nothing. A dump's request is looked at by its sender's capabilities
+//! Joining a group takes `CAP_NET_ADMIN` once, reading takes nothing. A socket filter (`policy::events::socket_filter`) keeps what nobody wants
+//! from being queued at all. A dump's request is looked at by its sender's capabilities
 //! (`nfnetlink_rcv`); what answers it is written into the socket when somebody reads it (`netlink_recvmsg`, `netlink_dump`), whoever that is.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use cthelper_policy::events::socket_filter::Op;
 use cthelper_proto::netlink::{conntrack, expect};
 use nix::errno::Errno;
 use nix::sys::socket::NetlinkAddr;
 use nix::sys::socket::{MsgFlags, getsockname, send, setsockopt, sockopt};
+use socket2::{SockFilter, SockRef};
 
 use super::protocol::Table;
 use crate::kernel::netfilter::socket::Nfnl;
@@ -34,15 +37,32 @@ impl Feed {
         Ok(Self { events, dump, joined: BTreeSet::new() })
     }
 
-    /// Joins what is wanted and not joined yet.
+    /// Joins what is wanted and not joined yet, leaves what is not wanted any more.
     pub fn join(&mut self, groups: &BTreeSet<u32>) -> Result<(), Errno> {
-        for group in groups {
-            if !self.joined.contains(group) {
-                self.events.join(*group)?;
-                self.joined.insert(*group);
-            }
+        for group in groups.difference(&self.joined) {
+            self.events.join(*group)?;
         }
+        for group in self.joined.difference(groups) {
+            self.events.leave(*group)?;
+        }
+        self.joined.clone_from(groups);
         Ok(())
+    }
+
+    /// From the next event on the kernel delivers what this program accepts; `None`: all.
+    pub fn filter(&self, program: Option<&[Op]>) -> io::Result<()> {
+        let events = self.events.as_fd();
+        let socket = SockRef::from(&events);
+        match program {
+            Some(program) => {
+                let program: Vec<SockFilter> = program.iter().map(|op| SockFilter::new(op.code, op.jt, op.jf, op.k)).collect();
+                socket.attach_filter(&program)
+            }
+            None => match socket.detach_filter() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()), // there was none
+                done => done,
+            },
+        }
     }
 
     /// Has the kernel tell of everything in a table.

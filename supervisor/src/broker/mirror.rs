@@ -40,6 +40,8 @@ impl Key {
 struct Flow {
     id: Option<u32>,
     helper: Option<Rc<str>>,
+    /// A lane has said so; the kernel may name the master's helper.
+    is_read: bool,
     labels: Option<Labels>,
     master: Option<Tuple>,
     reply: Option<Tuple>,
@@ -199,6 +201,10 @@ impl Mirror {
         match news.what {
             What::Granted => flow.granted += 1,
             What::Refused => flow.refused += 1,
+            What::Read => {
+                flow.helper = Some(news.helper.as_str().into());
+                flow.is_read = true;
+            }
         }
     }
 
@@ -230,6 +236,7 @@ impl Flow {
         Self {
             id,
             helper: None,
+            is_read: false,
             labels: None,
             master: None,
             reply: None,
@@ -252,8 +259,9 @@ impl Flow {
 
     fn read(&mut self, entry: &Entry<'_>) {
         self.id = entry.id.or(self.id);
-        if let Some(helper) = entry.helper.filter(|helper| self.helper.as_deref() != Some(helper)) {
-            self.helper = Some(helper.into());
+        let is_news = |known: Option<&str>| entry.helper.is_some_and(|helper| !known.is_some_and(|known| helper.is(known)));
+        if let Some(helper) = entry.helper.filter(|_| !self.is_read && is_news(self.helper.as_deref())) {
+            self.helper = Some((*helper.shown()).into());
         }
         self.labels = entry.labels.or(self.labels);
         self.master = entry.master.or(self.master);

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use cthelper_policy::config::{EventsConfig, QueueConfig};
+use cthelper_policy::events::socket_filter;
 use cthelper_policy::limits::{Bucket, Rate};
 use cthelper_policy::restart::Backoff;
 use cthelper_policy::verify::{Expected, network_is_empty, verify};
@@ -47,6 +48,8 @@ const STATUS: Duration = Duration::from_millis(100);
 const SPEECH: Rate = Rate { burst: 4096, per_second: 2048 };
 /// Messages of ended connections that are passed on to lanes; the others are let fall.
 const HINTS: Rate = Rate { burst: 64, per_second: 256 };
+/// Dumps asked of the kernel: an honest broker begins one a second, of two tables. Another one's table waits until it is read, or not at all.
+const DUMPS: Rate = Rate { burst: 8, per_second: 4 };
 /// Times that room on the link is waited for, 5 ms each.
 const ROOM: usize = 400;
 /// How long the warden may take to tell of an end after the link has hung up.
@@ -88,6 +91,8 @@ pub struct Office {
     hearing: Bucket,
     /// How many more hints go to lanes.
     hints: Bucket,
+    /// How many more dumps are asked for.
+    dumps: Bucket,
 }
 
 /// One broker.
@@ -104,7 +109,7 @@ impl Office {
     pub fn new(post: Post, identity: Identity, equipment: Equipment, link: Link, board: Board, audit: Audit) -> Self {
         let (began, ordered, restarts, answered) = (Instant::now(), 0, 0, None);
         let queues = board.watch_queues();
-        let (hearing, hints) = (Bucket::full(SPEECH, began), Bucket::full(HINTS, began));
+        let (hearing, hints, dumps) = (Bucket::full(SPEECH, began), Bucket::full(HINTS, began), Bucket::full(DUMPS, began));
         Self {
             post,
             identity,
@@ -121,6 +126,7 @@ impl Office {
             has_gaps: false,
             hearing,
             hints,
+            dumps,
         }
     }
 
@@ -246,6 +252,7 @@ impl Office {
             None
         });
         self.join(&groups);
+        self.filter();
     }
 
     /// What somebody wants: the queues, and the mirror.
@@ -257,6 +264,20 @@ impl Office {
     fn join(&mut self, groups: &BTreeSet<u32>) {
         if let Some(Err(errno)) = self.feed.as_mut().map(|feed| feed.join(groups)) {
             tracing::error!(%errno, "the kernel's events cannot be had");
+        }
+    }
+
+    /// The kernel delivers what a queue or the mirror may want. Without a filter it delivers more, which the broker judges by itself.
+    fn filter(&self) {
+        let Some(feed) = &self.feed else { return };
+        let program = socket_filter::program(&self.queues.borrow().values().collect::<Vec<_>>(), self.equipment.settings.flows);
+        let instructions = program.as_ref().map_or(0, Vec::len);
+        match feed.filter(program.as_deref()) {
+            Ok(()) => tracing::debug!(instructions, "the kernel's filter for events"),
+            Err(error) => {
+                tracing::warn!(%error, instructions, "the kernel does not take the filter for events; the broker reads all");
+                let _ = feed.filter(None); // one of other queues would be wrong
+            }
         }
     }
 
@@ -286,6 +307,7 @@ impl Office {
         if self.feed.is_none() && !groups.is_empty() {
             return Err(io::Error::other("event queues where there were none: another broker gets what they need"));
         }
+        self.filter();
         self.join(&groups);
         self.tell_queues().await
     }
@@ -350,6 +372,7 @@ impl Office {
                     self.answered = Some(Instant::now());
                 }
             }
+            FromBroker::Dump { .. } if !self.dumps.take(DUMPS, Instant::now()) => {} // to one that waits for it, it is a silent dump
             FromBroker::Dump { table, seq } => {
                 let asked = self.feed.as_ref().map(|feed| feed.ask(*table, *seq));
                 if let Some(Err(errno)) = asked {
@@ -368,7 +391,8 @@ impl Office {
         if self.has_gaps {
             self.tell_dropped();
         }
-        for helper in governor.status().await.helpers {
+        for mut helper in governor.status().await.helpers {
+            helper.left_alone.clear(); // as long as it likes, and nobody's metric
             match serde_json::to_string(&helper) {
                 Ok(json) => self.link.tell(&ToBroker::Helper(json)),
                 Err(error) => tracing::warn!(%error, helper = %helper.name, "a status that cannot be told"),

@@ -65,17 +65,19 @@ pub struct News {
     pub orig: Tuple,
     /// Its zone.
     pub zone: u16,
-    /// What became of its announcement.
+    /// What there is to tell.
     pub what: What,
 }
 
-/// What became of an announcement.
+/// What is told of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
     /// The kernel expects the connection.
     Granted,
     /// It does not.
     Refused,
+    /// None yet: the connection was itself announced, and this helper reads it.
+    Read,
 }
 
 /// Broker → supervisor. None of it is trusted: a broker that lies is told nothing it may not know, and does nothing to a packet.

@@ -35,26 +35,28 @@ pub struct Names {
 }
 
 impl Names {
-    /// Of all readers that these queues name. One that nobody knows is said so, and cannot read.
-    pub fn look_up<'a>(queues: impl IntoIterator<Item = &'a QueueConfig>) -> Self {
-        let mut names = Self::default();
+    /// Of all readers that these queues name; and a line for each that this machine does not know, who cannot read.
+    pub fn look_up<'a>(queues: impl IntoIterator<Item = &'a QueueConfig>) -> (Self, Vec<String>) {
+        let (mut names, mut unknown) = (Self::default(), Vec::new());
         for queue in queues {
+            let mut miss =
+                |what: &str, name: &str| unknown.push(format!("events.queue.{}: no {what} is called {name:?}", queue.number));
             for name in queue.readers.users.iter().filter_map(name) {
                 if let Some(user) = User::from_name(name).ok().flatten() {
                     names.users.insert(name.to_owned(), user.uid.as_raw());
                 } else {
-                    tracing::warn!(queue = queue.number, user = name, "a reader of an event queue does not exist");
+                    miss("user", name);
                 }
             }
             for name in queue.readers.groups.iter().filter_map(name) {
                 if let Some(group) = Group::from_name(name).ok().flatten() {
                     names.groups.insert(name.to_owned(), group.gid.as_raw());
                 } else {
-                    tracing::warn!(queue = queue.number, group = name, "readers of an event queue do not exist");
+                    miss("group", name);
                 }
             }
         }
-        names
+        (names, unknown)
     }
 }
 

@@ -8,7 +8,7 @@ use crate::audit::journal;
 
 /// Connection tracking helpers in user space: without root, confined, restarted when they crash.
 #[derive(Debug, Parser)]
-#[command(name = "cthelperd", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "cthelperd", version, propagate_version = true)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

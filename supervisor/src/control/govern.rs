@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cthelper_policy::config::Config;
-use cthelper_policy::config::reload::{differences, live_part_of_all};
+use cthelper_policy::config::reload::{differences, late_readers, live_part_of_all};
 use cthelper_proto::ctl::{Evidence, HelperStatus, Reply, Request, Status};
 use cthelper_proto::types::FlowId;
 use tokio::sync::{Mutex, oneshot};
 
 use crate::audit::Audit;
-use crate::broker::board::Board;
+use crate::broker::board::{Board, Queues};
 use crate::broker::protocol::Closed;
 use crate::configuration::Source;
 use crate::lane::{Command, HINTS, Handle};
@@ -36,13 +36,16 @@ pub struct Governor {
     source: Arc<Source>,
     /// What is in force.
     config: Arc<Mutex<Config>>,
+    /// Event queues at the start, when their readers' names were looked up.
+    first: Arc<Queues>,
     kept: Kept,
 }
 
 impl Governor {
     /// Governs these lanes, which serve by `config`; it is read from `source` again when asked for.
     pub fn new(lanes: Vec<Handle>, source: Source, config: Config, kept: Kept) -> Self {
-        Self { lanes: lanes.into(), source: Arc::new(source), config: Arc::new(Mutex::new(config)), kept }
+        let first = Arc::new(config.queues.clone());
+        Self { lanes: lanes.into(), source: Arc::new(source), config: Arc::new(Mutex::new(config)), first, kept }
     }
 
     /// How many lanes there are.
@@ -105,7 +108,8 @@ impl Governor {
         }
         *config = live_part_of_all(&config, &new);
         self.kept.broker.set_queues(&config.queues);
-        let (applied, waiting) = (changes.applied(), changes.waiting());
+        let applied = changes.applied();
+        let waiting: Vec<String> = changes.waiting().into_iter().chain(late_readers(&self.first, &new.queues)).collect();
         tracing::info!(applied = applied.join(", "), waiting = waiting.join(", "), "configuration read again");
         Reply::Reloaded { applied, waiting }
     }

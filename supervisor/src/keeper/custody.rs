@@ -1,24 +1,20 @@
 //! Every queue socket of this life, who holds duplicates of it, and those of an earlier life that wait to be taken over.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod watch;
+
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::io::Interest;
-use tokio::net::UnixStream;
-
-use super::client::{Gone, Keeper, listener};
-use super::heir::{Heir, Kept, port_id};
+use super::client::Keeper;
+use super::heir::{Heir, Kept, Recognised, port_id, recognise};
 use super::ledger::{Ledger, Served};
 use super::store;
+use super::succession::{Shop, succeed};
 use crate::kernel::netfilter::registry;
 use crate::kernel::netfilter::socket::Nfnl;
 use crate::spawn::Identity;
 use crate::warden::Post;
-
-/// Between two attempts to start a keeper.
-const PAUSE: Duration = Duration::from_secs(5);
 
 /// Shared by the boot, the lanes and the control side; no call waits for anybody but the kernel, unless it says so.
 pub struct Custody {
@@ -29,10 +25,10 @@ pub struct Custody {
 struct State {
     ledger: Ledger,
     keeper: Option<Keeper>,
-    /// The keeper of an earlier life with another runtime folder, until ours holds what it holds.
-    former: Option<Keeper>,
-    /// On which a keeper listens; a second duplicate, so that the next one needs no new socket.
-    listener: Option<OwnedFd>,
+    /// Keepers of earlier lives, until ours holds what they hold.
+    former: Vec<Keeper>,
+    /// Keepers that were told to end and have not; a connection that closes might make them forget it. Until they are watched.
+    deaf: Vec<Keeper>,
     /// Where keepers can be ordered.
     shop: Option<Shop>,
     /// Sockets of an earlier life that nobody has claimed.
@@ -44,45 +40,51 @@ struct State {
     lost: bool,
 }
 
-struct Shop {
-    post: Post,
-    identity: Identity,
-    ordered: u64,
+impl State {
+    /// Every socket that a keeper is to hold.
+    fn sockets(&self) -> impl Iterator<Item = (&str, u16, BorrowedFd<'_>)> {
+        let served = self.served.iter().map(|kept| (kept.helper.as_str(), kept.queue, kept.socket.as_fd()));
+        served.chain(self.heirs.iter().map(|heir| (heir.helper.as_str(), heir.queue, heir.socket.as_fd())))
+    }
 }
 
 impl Custody {
-    /// Asks systemd and the keeper of an earlier life what they hold. To be called before this process gives up what that takes; waits for
-    /// the keeper, which answers at once.
+    /// Asks systemd and the keepers of earlier lives what they hold. To be called before this process gives up what that takes; waits for
+    /// the keepers, which answer at once.
     pub fn open(ledger: Ledger, runtime_dir: &Path) -> Self {
         let mut kept = store::inherit();
-        let (keeper, listener) = match inherit(runtime_dir) {
-            Some((keeper, held, listener)) => {
-                kept.extend(held);
-                (Some(keeper), Ok(listener))
+        let (mut former, mut deaf) = (Vec::new(), Vec::new());
+        let elsewhere = Some(ledger.before()).filter(|before| !before.as_os_str().is_empty() && *before != runtime_dir);
+        for keeper in [runtime_dir].into_iter().chain(elsewhere).flat_map(Keeper::find) {
+            match keeper.take() {
+                Ok((held, _)) => {
+                    kept.extend(held);
+                    former.push(keeper);
+                }
+                Err(reason) => {
+                    tracing::warn!(%reason, "a keeper of an earlier life is not understood, and is told to end");
+                    keeper.dismiss();
+                    deaf.push(keeper);
+                }
             }
-            None => (None, listener(runtime_dir)),
-        };
-        let elsewhere = Some(ledger.before()).filter(|before| keeper.is_none() && *before != runtime_dir);
-        let former = elsewhere.and_then(inherit).map(|(keeper, held, _)| {
-            kept.extend(held);
-            keeper
-        });
-        let Recognised { heirs, outstanding, useless } = recognise(kept);
-        for queue in useless {
-            let _ = keeper.as_ref().map(|keeper| keeper.forget(queue));
         }
-        let listener = listener.inspect_err(|error| tracing::warn!(%error, "no socket for a keeper")).ok();
-        let (served, shop, lost) = (Vec::new(), None, false);
-        let state = State { ledger, keeper, former, listener, shop, heirs, served, outstanding, lost };
+        let Recognised { heirs, outstanding, useless } = recognise(kept);
+        for (keeper, queue) in former.iter().flat_map(|keeper| useless.iter().map(move |queue| (keeper, *queue))) {
+            let _ = keeper.forget(queue);
+        }
+        let state = State { ledger, keeper: None, former, deaf, shop: None, heirs, served: Vec::new(), outstanding, lost: false };
         Self { state: Mutex::new(state), runtime_dir: runtime_dir.to_owned() }
     }
 
-    /// From now on keepers can be ordered at `post`: one is, if none lives.
+    /// From now on keepers can be ordered at `post`. One is, and takes the place of those of earlier lives; should it fail, one of these goes
+    /// on. To be called when nobody else is here yet: waits for all of them, for a bounded time.
     pub fn employ(&self, post: Post, identity: Identity) {
-        self.state().shop = Some(Shop { post, identity, ordered: 0 });
-        if self.state().keeper.is_none() {
-            self.replace();
-        }
+        let former = {
+            let mut state = self.state();
+            state.shop = Some(Shop::new(post, identity));
+            std::mem::take(&mut state.former)
+        };
+        self.renew(former);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,8 +107,14 @@ impl Custody {
     /// the helper's packets to. Without its lane a helper must not stay enabled.
     pub fn wind_up<'a>(&self, served: impl IntoIterator<Item = &'a String>) {
         let served: Vec<&String> = served.into_iter().collect();
-        let heirs = std::mem::take(&mut self.state().heirs);
-        if heirs.is_empty() {
+        let (heirs, withheld) = {
+            let mut state = self.state();
+            let heirs = std::mem::take(&mut state.heirs);
+            let is_heir = |served: &&Served| heirs.iter().any(|heir| heir.queue == served.queue);
+            let withheld: Vec<Served> = state.ledger.queues().iter().filter(|served| !is_heir(served)).cloned().collect();
+            (heirs, withheld)
+        };
+        if heirs.is_empty() && withheld.is_empty() {
             return;
         }
         let mut socket = match Nfnl::open() {
@@ -116,6 +124,13 @@ impl Custody {
                 return self.state().heirs.extend(heirs);
             }
         };
+        for Served { helper, queue, .. } in withheld {
+            // Whoever has its socket, a keeper that does not answer, serves nobody; as it is, the helper would seem to be another program's.
+            tracing::warn!(%helper, queue, "a queue of an earlier life is bound, and nobody gives it to us; what waits in it is lost");
+            if registry::queue_before(&mut socket, &helper) == Some(queue) {
+                let _ = registry::disarm(&mut socket, &helper);
+            }
+        }
         for heir in heirs {
             let is_served = served.contains(&&heir.helper);
             let registered = registry::queue_before(&mut socket, &heir.helper);
@@ -163,7 +178,7 @@ impl Custody {
         let mut state = self.state();
         state.served.retain(|kept| kept.queue != queue);
         state.ledger.strike(queue);
-        if let Some(keeper) = &state.keeper {
+        for keeper in state.keeper.iter().chain(&state.former) {
             let _ = keeper.forget(queue); // one that is gone holds nothing
         }
         for (helper, _) in state.outstanding.iter().filter(|(_, other)| *other == queue) {
@@ -200,8 +215,10 @@ impl Custody {
     /// The end of this life: if everything is settled the keeper ends, otherwise it waits for the next life. Waits for its end.
     pub fn close(&self) {
         let mut state = self.state();
-        if let (true, Some(keeper)) = (state.outstanding.is_empty(), state.keeper.take()) {
-            keeper.bye();
+        if let (true, Some(keeper)) = (state.outstanding.is_empty(), state.keeper.take())
+            && !keeper.bye()
+        {
+            let _ = state.shop.as_ref().map(Shop::discard);
         }
     }
 
@@ -210,79 +227,47 @@ impl Custody {
         self.state().lost
     }
 
-    /// Watches the keeper, for ever; starts another when it is gone, if that is possible. Starting one waits for it, on a thread of its own,
-    /// so that signals and operators are answered meanwhile.
-    pub async fn watch(self: Arc<Self>) {
-        loop {
-            let connection = self.state().keeper.as_ref().and_then(|keeper| keeper.as_fd().try_clone_to_owned().ok());
-            match connection.map(watchable) {
-                Some(Ok(connection)) => self.heed(&connection).await,
-                Some(Err(error)) => tracing::warn!(%error, "the keeper cannot be watched"),
-                None => {}
-            }
-            let custody = self.clone();
-            let _ = tokio::task::spawn_blocking(move || custody.replace()).await; // one that panicked is tried again
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// Hears the keeper until it is gone.
-    async fn heed(&self, connection: &UnixStream) {
-        loop {
-            if connection.readable().await.is_err() {
-                return;
-            }
-            let mut state = self.state();
-            let mut heard = None;
-            // Whatever was heard, it is to be waited for again.
-            let _ = connection.try_io(Interest::READABLE, || {
-                heard = state.keeper.as_ref().map(Keeper::heed);
-                Err::<(), _>(std::io::ErrorKind::WouldBlock.into())
-            });
-            match heard {
-                Some(Ok(refusals)) => {
-                    state.lost |= !refusals.is_empty();
-                    for refusal in refusals {
-                        tracing::warn!(%refusal, "the keeper does not keep a queue's socket");
-                    }
-                }
-                Some(Err(Gone)) | None => return,
-            }
-        }
-    }
-
-    /// Another keeper in the place of one that is gone; it is given everything that is served. Waits for it, for a bounded time, in which
-    /// nobody else waits for us.
+    /// Another keeper in the place of one that is gone; one that only seems to be is ended. Waits for it, for a bounded time.
     fn replace(&self) {
-        let (gone, listener, shop) = {
+        {
             let mut state = self.state();
-            (state.keeper.take().is_some(), state.listener.take(), state.shop.take())
-        };
-        if gone {
-            tracing::warn!("the keeper is gone");
-        }
-        let started = match (&listener, shop) {
-            (Some(listener), Some(mut shop)) => {
-                shop.ordered += 1;
-                let started = Keeper::start(&self.runtime_dir, listener.as_fd(), &shop.post, shop.ordered, shop.identity);
-                self.state().shop = Some(shop);
-                started
+            if state.keeper.take().is_some() {
+                tracing::warn!("the keeper is gone");
+                let _ = state.shop.as_ref().map(Shop::discard);
             }
-            _ => Err("there is nothing to start one with".to_owned()),
+        }
+        self.renew(Vec::new());
+    }
+
+    /// A new keeper, which is given everything there is to hold; then the formers end. Waits for that, for a bounded time, in which nobody
+    /// else waits for us.
+    fn renew(&self, mut former: Vec<Keeper>) {
+        let (shop, sockets) = {
+            let mut state = self.state();
+            (state.shop.take(), duplicates(state.sockets()))
         };
+        let given = sockets.iter().map(|kept| (kept.helper.as_str(), kept.queue, kept.socket.as_fd()));
+        let mut started = Err("there is nothing to start one with".to_owned());
+        let shop = shop.map(|mut shop| {
+            started = succeed(&self.runtime_dir, &mut shop, given, &mut former);
+            shop
+        });
         let mut state = self.state();
-        state.listener = listener;
+        state.shop = shop;
         match started {
             Ok(keeper) => {
-                let served = state.served.iter().map(|kept| (&kept.helper, kept.queue, &kept.socket));
-                let heirs = state.heirs.iter().map(|heir| (&heir.helper, heir.queue, &heir.socket));
-                let held = served.chain(heirs).all(|(helper, queue, socket)| keeper.hold(helper, queue, socket.as_fd()).is_ok());
+                // Queues may have come and gone meanwhile.
+                for over in sockets.iter().filter(|kept| state.sockets().all(|(_, queue, _)| queue != kept.queue)) {
+                    let _ = keeper.forget(over.queue);
+                }
+                let held = state.sockets().all(|(helper, queue, socket)| keeper.hold(helper, queue, socket).is_ok());
                 state.lost = !held;
                 state.keeper = Some(keeper);
-                if let Some(former) = state.former.take() {
-                    former.bye();
-                }
                 tracing::info!(queues = state.outstanding.len(), "a keeper holds the queues' sockets");
+            }
+            Err(reason) if !former.is_empty() => {
+                tracing::warn!(%reason, "no keeper of our own: one of an earlier life goes on");
+                state.keeper = Some(former.remove(0));
             }
             Err(reason) => {
                 if !state.lost {
@@ -291,56 +276,17 @@ impl Custody {
                 state.lost = true;
             }
         }
-    }
-}
-
-/// A connection that the control side can wait for; nothing is read through it.
-fn watchable(connection: OwnedFd) -> std::io::Result<UnixStream> {
-    let connection = std::os::unix::net::UnixStream::from(connection);
-    connection.set_nonblocking(true)?;
-    UnixStream::from_std(connection)
-}
-
-/// The keeper of an earlier life and what it holds; `None` if none lives, or it cannot be understood.
-fn inherit(runtime_dir: &Path) -> Option<(Keeper, Vec<Kept>, OwnedFd)> {
-    let keeper = Keeper::find(runtime_dir).ok()?;
-    match keeper.take() {
-        Ok((held, listener)) => Some((keeper, held, listener)),
-        Err(reason) => {
-            tracing::warn!(%reason, "the keeper of an earlier life is not understood; another takes its place");
-            keeper.bye();
-            None
+        if !former.is_empty() {
+            tracing::warn!(keepers = former.len(), "keepers of earlier lives have not ended, and go on to hold their queues");
+            state.deaf.append(&mut former);
         }
     }
 }
 
-/// What was kept, sorted.
-#[derive(Default)]
-struct Recognised {
-    /// Of which the kernel says that they have their queue; each queue once.
-    heirs: Vec<Heir>,
-    /// Their names.
-    outstanding: Vec<(String, u16)>,
-    /// Queues of the others.
-    useless: Vec<u16>,
-}
-
-fn recognise(kept: Vec<Kept>) -> Recognised {
-    let mut sorted = Recognised::default();
-    for kept in kept {
-        let (helper, queue) = (kept.helper.clone(), kept.queue);
-        match kept.recognise() {
-            Ok(heir) if sorted.heirs.iter().all(|other| other.queue != heir.queue) => {
-                sorted.outstanding.push((helper, queue));
-                sorted.heirs.push(heir);
-            }
-            Ok(_) => {} // the store's and the keeper's are the same socket
-            Err(reason) => {
-                tracing::warn!(%helper, %reason, "what was kept for us is of no use");
-                let _ = store::remove(&helper, queue);
-                sorted.useless.push(queue);
-            }
-        }
-    }
-    sorted
+/// What is to be given away while nobody holds the lock.
+fn duplicates<'a>(sockets: impl Iterator<Item = (&'a str, u16, BorrowedFd<'a>)>) -> Vec<Kept> {
+    let duplicate = |(helper, queue, socket): (&str, u16, BorrowedFd<'_>)| {
+        Some(Kept { helper: helper.to_owned(), queue, socket: socket.try_clone_to_owned().ok()? })
+    };
+    sockets.filter_map(duplicate).collect()
 }

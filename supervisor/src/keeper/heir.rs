@@ -8,6 +8,7 @@ use nix::sys::socket::{MsgFlags, NetlinkAddr, getsockname, send};
 use rustix::net::netlink::NETFILTER;
 use rustix::net::sockopt::socket_protocol;
 
+use super::store;
 use crate::kernel::netfilter::numbers;
 
 /// A socket as it was kept.
@@ -81,4 +82,36 @@ impl Heir {
         verdict_batch(&mut verdict, 0, self.queue, bound.last_id, Decision::Accept);
         send(self.socket.as_raw_fd(), &verdict, MsgFlags::empty()).map(drop)
     }
+}
+
+/// What was kept, sorted.
+#[derive(Default)]
+pub struct Recognised {
+    /// Of which the kernel says that they have their queue; each queue once.
+    pub heirs: Vec<Heir>,
+    /// Their names.
+    pub outstanding: Vec<(String, u16)>,
+    /// Queues of the others.
+    pub useless: Vec<u16>,
+}
+
+/// Asks the kernel about each; what it does not know leaves the store.
+pub fn recognise(kept: Vec<Kept>) -> Recognised {
+    let mut sorted = Recognised::default();
+    for kept in kept {
+        let (helper, queue) = (kept.helper.clone(), kept.queue);
+        match kept.recognise() {
+            Ok(heir) if sorted.heirs.iter().all(|other| other.queue != heir.queue) => {
+                sorted.outstanding.push((helper, queue));
+                sorted.heirs.push(heir);
+            }
+            Ok(_) => {} // the store's and the keeper's are the same socket
+            Err(reason) => {
+                tracing::warn!(%helper, %reason, "what was kept for us is of no use");
+                let _ = store::remove(&helper, queue);
+                sorted.useless.push(queue);
+            }
+        }
+    }
+    sorted
 }

@@ -90,6 +90,11 @@ impl Ledger {
         &self.before
     }
 
+    /// Queues that are served, or that an earlier life left and that are still bound as it had them.
+    pub fn queues(&self) -> &[Served] {
+        &self.life.queues
+    }
+
     /// A queue is served from now on.
     pub fn add(&mut self, served: Served) {
         self.life.queues.retain(|other| other.queue != served.queue);

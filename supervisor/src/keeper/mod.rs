@@ -8,7 +8,7 @@
 //! * systemd's **file descriptor store** ([`store`]), where we are a service with one.
 //!
 //! [`client`] is the supervisor's end of the keeper, [`protocol`] what is said; [`custody`] knows every queue socket of this life and of the
-//! one before; [`ledger`] is the host's lock and says who was the last to serve what, [`estate`] winds up what nobody takes over.
+//! one before; [`succession`] gives each life a keeper of its own; [`ledger`] is the host's lock and says who was the last to serve what, [`estate`] winds up what nobody takes over.
 
 pub mod client;
 pub mod custody;
@@ -18,6 +18,7 @@ pub mod ledger;
 pub mod protocol;
 pub mod run;
 pub mod store;
+pub mod succession;
 mod wire;
 
 #[cfg(test)]

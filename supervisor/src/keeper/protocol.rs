@@ -3,8 +3,8 @@
 //! ```text
 //! u8 version | u8 word | u16 queue (little-endian) | 16 bytes text, filled up with zeros
 //! ```
-//! Of a fixed size and with nothing in it that could grow: a keeper is as old as the supervisor that started it, and speaks with all that
-//! follow. `Take` and `Bye` must keep their meaning in every version.
+//! Of a fixed size and with nothing in it that could grow: a keeper is as old as the supervisor that started it, and speaks with the next one,
+//! which may be of another version. `Take` and `Bye` must keep their meaning in every version.
 
 use std::fmt;
 

@@ -104,6 +104,12 @@ impl<L: AsFd> Keeper<L> {
         self
     }
 
+    /// With a peer that is let in already.
+    #[cfg(test)]
+    pub(super) fn visited_by(&mut self, connection: OwnedFd) {
+        self.peers.push(Peer { connection, serves: false, leaves: false });
+    }
+
     /// Serves until `Bye`, or until there has been nothing to do for a while.
     pub fn run(mut self) -> Result<(), Errno> {
         loop {
@@ -219,9 +225,11 @@ impl<L: AsFd> Keeper<L> {
         sockets && self.answer(at, &Record::bare(Word::Done), Some(self.listener.as_fd()))
     }
 
-    /// `false` when the peer is gone or does not read.
+    /// `false` when the peer does not read. One that is gone may have said more before, which is heard first.
     fn answer(&self, at: usize, record: &Record, descriptor: Option<BorrowedFd<'_>>) -> bool {
-        self.peers.get(at).is_some_and(|peer| wire::say(&peer.connection, record, descriptor).is_ok())
+        self.peers
+            .get(at)
+            .is_some_and(|peer| matches!(wire::say(&peer.connection, record, descriptor), Ok(()) | Err(rustix::io::Errno::PIPE)))
     }
 
     /// A peer is gone. If it was the last that read the queues, nobody does: from now on they pass what comes, unless its successor is on

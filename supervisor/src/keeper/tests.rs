@@ -32,19 +32,19 @@ impl Stage {
     fn of(name: &str, master: u32) -> Self {
         let folder = std::env::temp_dir().join(format!("cthelperd-keeper-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let listener = listener(&folder).unwrap();
+        let listener = listener(&folder.join("keeper.sock")).unwrap();
         let keeper = std::thread::spawn(move || Keeper::new(listener, master).with_succession(Duration::from_secs(2)).run());
         Self { folder, keeper }
     }
 
     fn client(&self) -> Client {
-        Client::find(&self.folder).unwrap()
+        Client::find(&self.folder).pop().unwrap()
     }
 
     fn ends(self) {
-        self.client().bye();
+        assert!(self.client().bye());
         assert_eq!(self.keeper.join().unwrap(), Ok(()));
-        assert!(Client::find(&self.folder).is_err());
+        assert!(Client::find(&self.folder).is_empty());
         std::fs::remove_dir_all(self.folder).unwrap();
     }
 }
@@ -277,13 +277,59 @@ fn a_keeper_that_is_gone_is_noticed_and_an_imposter_is_no_keeper() {
     assert_eq!(Client::over(ours).take().unwrap_err(), "a record without a socket");
 }
 
+/// As one that was stopped meets it when it goes on: whoever told it to end is gone.
+#[test]
+fn bye_is_heard_of_one_that_has_gone_before_its_answers_came() {
+    let path = std::env::temp_dir().join(format!("cthelperd-keeper-parting-{}", std::process::id()));
+    let mut keeper = Keeper::new(listener(&path).unwrap(), geteuid().as_raw());
+    let (hasty, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
+    keeper.visited_by(theirs);
+    for word in [Word::Take, Word::Bye] {
+        wire::say(&hasty, &Record::bare(word), None).unwrap();
+    }
+    drop(hasty);
+    let begun = Instant::now();
+    assert_eq!(keeper.run(), Ok(()));
+    assert!(begun.elapsed() < Duration::from_secs(5), "it ended because it was idle");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn one_that_says_more_than_it_was_asked_is_not_listened_to() {
+    let talkative = || {
+        let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
+        (Client::over(ours), theirs)
+    };
+    let (client, theirs) = talkative();
+    while wire::say(&theirs, &Record::bare(Word::Done), None).is_ok() {}
+    assert_eq!(client.heed(), Err(Gone));
+    let (client, theirs) = talkative();
+    let socket = queue_socket();
+    for queue in 0..=u16::try_from(KEEPER_SOCKETS).unwrap() {
+        wire::say(&theirs, &Record::new(Word::Socket, queue, "ftp"), Some(socket.as_fd())).unwrap();
+    }
+    assert_eq!(client.take().unwrap_err(), format!("more than {KEEPER_SOCKETS} sockets"));
+    let (client, theirs) = talkative();
+    wire::say(&theirs, &Record::new(Word::Refused, 6200, "too many"), None).unwrap();
+    let entrusted = client.entrust([("ftp", 6200, socket.as_fd())]);
+    assert_eq!(entrusted.unwrap_err(), "queue 6200: Refused too many");
+    assert!(!client.bye(), "it has not ended");
+    drop(theirs);
+    assert!(client.bye(), "it has");
+}
+
 #[test]
 fn a_keeper_that_accepts_nobody_is_not_waited_for() {
     let folder = std::env::temp_dir().join(format!("cthelperd-keeper-deaf-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let _deaf = listener(&folder).unwrap();
+    let _deaf = listener(&folder.join("keeper.sock")).unwrap();
     let mut waiting = Vec::new();
-    let refused = (0..64).find_map(|_| Client::find(&folder).map(|client| waiting.push(client)).err());
-    assert_eq!(refused.map(|error| error.kind()), Some(std::io::ErrorKind::WouldBlock));
+    let refused = (0..64).any(|_| {
+        let mut found = Client::find(&folder);
+        let none = found.is_empty();
+        waiting.append(&mut found);
+        none
+    });
+    assert!(refused, "{} were let in", waiting.len());
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use cthelper_policy::expect::Permit;
 use cthelper_proto::Malformed;
 use cthelper_proto::manifest::Manifest;
-use cthelper_proto::types::{CtInfo, Dir, Flow, State};
+use cthelper_proto::types::{CtInfo, Dir, Family, Flow, State};
 use nix::errno::Errno;
 
 pub mod netfilter;
@@ -27,15 +27,24 @@ pub struct Arrived<'a> {
     pub info: CtInfo,
     /// Whether the connection is in the kernel's table yet; if not, an expectation of it can only go out beside this packet's verdict.
     pub confirmed: bool,
-    /// Whether the connection was itself announced by another. Some kernels (seen on Linux 6.1.0-48 of Debian, with the kernel's own helper
-    /// too) give it its master's helper, whose protocol it does not speak.
-    pub expected: bool,
+    /// Whether the connection was itself announced by another.
+    pub expected: Option<Expected>,
     /// Conntrack zone, 0 in most set-ups.
     pub zone: u16,
     /// The helper's private bytes when the packet was queued.
     pub state: State,
     /// The packet from its IP header on.
     pub packet: &'a [u8],
+}
+
+/// What is known of a connection that another announced. The kernel keeps no private bytes of it (`ctnetlink_change_helper`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// It was announced to be read by this helper. If not, its packets come here because some kernels (Linux 6.1.168 to .182, 6.12.81 to .102)
+    /// give it its master's helper, whose protocol it does not speak.
+    pub ours: bool,
+    /// On those kernels: the class that counts what it announces itself, of the helper that the kernel has given it instead of ours.
+    pub counted_as: Option<u8>,
 }
 
 /// What a queue yields.
@@ -95,6 +104,15 @@ pub struct Change<'a> {
     pub seq: u32,
     /// New private bytes.
     pub state: Option<State>,
+    /// How long the kernel is to keep the connection without traffic from now on, seconds.
+    pub timeout_secs: Option<u32>,
+}
+
+impl Change<'_> {
+    /// The packet goes back as it came.
+    pub fn is_nothing(&self) -> bool {
+        self.packet.is_none() && self.state.is_none() && self.timeout_secs.is_none()
+    }
 }
 
 /// An expectation in the kernel's terms: as its first packet looks before NAT.
@@ -108,6 +126,8 @@ pub struct Wish<'a> {
     pub permit: &'a Permit,
     /// The destination port to try.
     pub port: u16,
+    /// As [`Expected::counted_as`] of the master.
+    pub counted_as: Option<u8>,
 }
 
 /// The kernel's no to an expectation.
@@ -195,8 +215,8 @@ pub trait Kernel {
     /// Gives a held packet back; takes effect at the latest with [`Self::flush`].
     fn release(&mut self, id: PacketId, release: Release<'_>) -> Result<(), Fault>;
 
-    /// Gives a connection's first packet back together with the expectation it announces, and sends both at once. The packet goes back in
-    /// any case.
+    /// Gives a packet back together with the expectation it announces, and sends both at once: a connection's first packet, or one that
+    /// announces a connection with a helper, whose expectation is there already. The packet goes back in any case.
     fn release_announcing(&mut self, id: PacketId, change: &Change<'_>, wish: &Wish<'_>) -> Result<Made, Denied>;
 
     /// Sends what was released.
@@ -208,6 +228,9 @@ pub trait Kernel {
     /// Whether nothing stands in the way of an expectation whose master is not in the table yet, which is therefore made by
     /// [`Self::release_announcing`].
     fn may_expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied>;
+
+    /// Whether this supervisor serves a helper of that name for connections of this family and IP protocol.
+    fn serves(&self, helper: &str, family: Family, proto: u8) -> bool;
 
     /// Takes an expectation back; one that is gone already is no error.
     fn withdraw(&mut self, wish: &Wish<'_>);

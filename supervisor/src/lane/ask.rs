@@ -8,6 +8,7 @@ use cthelper_proto::events::{Event, Master};
 use cthelper_proto::ipc::{
     Answer, Ask, Expect, ExpectId, FrameError, Grant, Rule, Ticket, VERSION, decode, encode, hello_version,
 };
+use cthelper_proto::types::Family;
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv, send};
 
@@ -15,7 +16,7 @@ use super::Lane;
 use super::session::OutOfTurn;
 use super::tickets::{Announces, Held};
 use crate::broker::protocol::{News, ToBroker, What};
-use crate::kernel::{Denied, Kernel, Wish};
+use crate::kernel::{Denied, Kernel};
 
 /// Longest ask, bytes. A manifest at all its limits has about 500.
 const RECORD: usize = 4096;
@@ -67,11 +68,19 @@ impl<K: Kernel> Lane<K> {
         let Some(held) = self.tickets.with_worker(ticket) else {
             return Err(OutOfTurn(format!("Expect for ticket {} that it does not hold", ticket.0)));
         };
+        let class = self.served.as_ref().and_then(|manifest| manifest.classes.get(usize::from(expect.class)));
         if let Some(grant) = self.flows.granted_before(held, expect).or_else(|| granted_just_now(held, expect)) {
+            if held.announced_before
+                && let Ok(permit) = judge(self.judge.rules(), class, &held.flow, held.info.dir(), expect)
+            {
+                goes_beside(held, expect, permit, grant);
+            }
             return Ok(Answer::Granted(grant));
         }
-        let class = self.served.as_ref().and_then(|manifest| manifest.classes.get(usize::from(expect.class)));
-        let said = Announcement { class, flow: &held.flow, dir: held.info.dir(), before: held.asks, expect };
+        let helper_is_ours = class
+            .and_then(|class| class.helped_by.as_deref())
+            .is_some_and(|helper| self.kernel.serves(helper, Family::of(expect.dst), expect.proto));
+        let said = Announcement { class, flow: &held.flow, dir: held.info.dir(), before: held.asks, expect, helper_is_ours };
         held.asks = held.asks.saturating_add(1);
         let verdict = self.judge.judge(&said, now).and_then(|permit| {
             let first = self.flows.port_before(held, expect);
@@ -80,14 +89,15 @@ impl<K: Kernel> Lane<K> {
             Ok((permit, Grant { id: ExpectId(self.granted), addr: permit.dst, port }))
         });
         match verdict {
-            Ok((_, grant)) if held.confirmed => {
+            Ok((permit, grant)) if held.confirmed => {
                 self.flows.granted(held, expect, grant, now);
                 self.counters.expectations += 1;
+                goes_beside(held, expect, permit, grant);
                 self.link.tell(&news(self.setup.name(), held, What::Granted));
                 Ok(Answer::Granted(grant))
             }
             Ok((permit, grant)) => {
-                held.announces = Some(Announces { expect: *expect, permit, grant });
+                goes_beside(held, expect, permit, grant);
                 Ok(Answer::Granted(grant))
             }
             Err(rule) => {
@@ -105,13 +115,14 @@ impl<K: Kernel> Lane<K> {
         let Some(held) = self.tickets.with_worker(ticket) else {
             return Err(OutOfTurn(format!("Withdraw for ticket {} that it does not hold", ticket.0)));
         };
-        if held.announces.take_if(|announces| announces.grant.id == id).is_some() {
+        let withdrawn = held.announces.take_if(|announces| announces.grant.id == id);
+        if withdrawn.is_some() && !held.confirmed {
             return Ok(Answer::Gone);
         }
         if let Some((expect, grant, dir)) = self.flows.withdraw(held, id) {
             let class = self.served.as_ref().and_then(|manifest| manifest.classes.get(usize::from(expect.class)));
             if let Ok(permit) = judge(self.judge.rules(), class, &held.flow, dir, &expect) {
-                self.kernel.withdraw(&Wish { flow: &held.flow, zone: held.zone, permit: &permit, port: grant.port });
+                self.kernel.withdraw(&held.wish(&permit, grant.port));
             }
         }
         Ok(Answer::Gone)
@@ -138,7 +149,16 @@ fn granted_just_now(held: &Held, expect: &Expect) -> Option<Grant> {
     held.announces.filter(|announces| announces.expect == *expect).map(|announces| announces.grant)
 }
 
-/// What the broker is told of an announcement.
+/// Has the verdict of the packet say what only a verdict can: of a first packet, everything; of another one, which helper the announced
+/// connection gets, and how long its own is kept.
+fn goes_beside(held: &mut Held, expect: &Expect, permit: Permit, grant: Grant) {
+    held.timeout_secs = permit.master_timeout_secs.max(held.timeout_secs);
+    if permit.helped || !held.confirmed {
+        held.announces = Some(Announces { expect: *expect, permit, grant });
+    }
+}
+
+/// What the broker is told of a connection.
 pub(super) fn news(helper: &str, held: &Held, what: What) -> ToBroker {
     ToBroker::News(News { helper: helper.to_owned(), id: held.flow.id.0, orig: held.flow.orig, zone: held.zone, what })
 }
@@ -146,12 +166,12 @@ pub(super) fn news(helper: &str, held: &Held, what: What) -> ToBroker {
 /// Asks the kernel; under NAT, port after port until one is free. Returns the port that was agreed on. The master of a first packet is
 /// not in the kernel's table yet: then it is only asked whether something stands in the way.
 fn ask_kernel<K: Kernel>(kernel: &mut K, held: &Held, permit: &Permit, first: Option<u16>, helper: &str) -> Result<u16, Rule> {
-    if held.announces.is_some() {
-        return Err(Rule::FirstPacket);
+    if held.announces.is_some() && (permit.helped || !held.confirmed) {
+        return Err(if held.confirmed { Rule::SecondHelped } else { Rule::FirstPacket });
     }
     let seed = u64::from(held.flow.id.0);
     for port in first.into_iter().chain(permit.ports(seed)) {
-        let wish = Wish { flow: &held.flow, zone: held.zone, permit, port };
+        let wish = held.wish(permit, port);
         match if held.confirmed { kernel.expect(&wish) } else { kernel.may_expect(&wish) } {
             Ok(()) => return Ok(port),
             Err(Denied::Busy) => {}

@@ -30,8 +30,8 @@ struct Given {
 #[derive(Debug)]
 struct Entry {
     touched: Instant,
-    /// Private bytes released, and in which drain of the queue.
-    newest: Option<(State, u64)>,
+    /// Private bytes released, and in which drain of the queue; `None` = the kernel keeps none, we do.
+    newest: Option<(State, Option<u64>)>,
     grants: Vec<Given>,
     resent: VecDeque<(Dir, u32, u8)>,
     /// Per direction, the end of the last segment that went on as it came although it may hold an announcement.
@@ -56,15 +56,23 @@ impl Flows {
     /// flush that ends a turn, so the queue must have been seen empty twice.
     pub(super) fn state(&self, flow: &Flow, snapshot: State) -> State {
         match self.entries.get(&key(flow)).and_then(|entry| entry.newest) {
-            Some((state, drain)) if self.drains.saturating_sub(drain) < 2 => state,
+            Some((state, drain)) if drain.is_none_or(|drain| self.drains.saturating_sub(drain) < 2) => state,
             _ => snapshot,
         }
     }
 
-    /// These private bytes have been released.
-    pub(super) fn released(&mut self, flow: &Flow, state: State, now: Instant) {
-        let drain = self.drains;
+    /// These private bytes have been released. `ours` = of a connection of which the kernel keeps none: they last as long as this process,
+    /// whatever becomes of workers.
+    pub(super) fn released(&mut self, flow: &Flow, state: State, ours: bool, now: Instant) {
+        let drain = (!ours).then_some(self.drains);
         self.entry(flow, now).newest = Some((state, drain));
+    }
+
+    /// Nothing is remembered of the connection yet; from now on something is.
+    pub(super) fn is_first_seen(&mut self, flow: &Flow, now: Instant) -> bool {
+        let is_first = !self.entries.contains_key(&key(flow));
+        self.entry(flow, now);
+        is_first
     }
 
     /// The grant given when this segment was seen before, so that its repetition is edited to the same bytes.

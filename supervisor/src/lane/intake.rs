@@ -9,7 +9,9 @@ use cthelper_proto::packet::{Transport, dissect};
 use cthelper_proto::types::{L4, L4s};
 
 use super::Lane;
+use super::ask::news;
 use super::tickets::Held;
+use crate::broker::protocol::What;
 use crate::kernel::{Arrived, Fault, Incoming, Intake, Kernel, Received, Release};
 
 /// What becomes of packets that no worker will see.
@@ -48,14 +50,16 @@ impl<K: Kernel> Lane<K> {
         let now = Instant::now();
         let mut dropped = Vec::new();
         let room = self.kernel.window().saturating_sub(self.tickets.held());
-        let follows = self.served.as_ref().is_some_and(|manifest| manifest.classes.iter().any(|class| class.followed));
-        let Self { kernel, tickets, flows, counters, setup, l4s, blame, .. } = self;
+        let Self { kernel, tickets, flows, counters, setup, l4s, blame, link, .. } = self;
         let received = kernel.receive(room, &mut |incoming| {
             counters.packets += 1;
             let arrived = match (incoming, unhelped) {
                 (Incoming::Packet(arrived), _) if blame.is_left_alone(arrived.flow.id, now) => return pass(counters),
-                // The announced connection carries what the announcement was about, a stranger's file: no helper reads that, unless it says so.
-                (Incoming::Packet(arrived), _) if arrived.expected && !follows => return pass(counters),
+                // The announced connection carries what the announcement was about, a stranger's file: no helper reads that, unless its class
+                // says so.
+                (Incoming::Packet(arrived), _) if arrived.expected.is_some_and(|expected| !expected.ours) => {
+                    return pass(counters);
+                }
                 (Incoming::Packet(arrived), None) => arrived,
                 (Incoming::Packet(_), Some(Unhelped::Pass)) => return pass(counters),
                 (Incoming::Packet(arrived), Some(Unhelped::Drop)) => {
@@ -71,6 +75,10 @@ impl<K: Kernel> Lane<K> {
             match payload(arrived.packet, *l4s) {
                 Ok(Some(payload)) => {
                     let held = hold(tickets, flows, &arrived, payload);
+                    // Some kernels say that it has its master's helper.
+                    if held.expected.is_some() && flows.is_first_seen(&held.flow, now) {
+                        link.tell(&news(setup.name(), &held, What::Read));
+                    }
                     tickets.wait(held);
                     Intake::Held
                 }
@@ -102,12 +110,15 @@ fn hold(tickets: &mut super::Tickets, flows: &super::Flows, arrived: &Arrived<'_
         info: arrived.info,
         zone: arrived.zone,
         confirmed: arrived.confirmed,
+        expected: arrived.expected,
         state: flows.state(&arrived.flow, arrived.state),
         tcp: payload.tcp,
         packet: tickets.buffer(arrived.packet),
         payload: payload.at,
         asks: 0,
         announces: None,
+        announced_before: false,
+        timeout_secs: None,
         deadline: None,
     }
 }

@@ -3,10 +3,10 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use cthelper_policy::config::HelperConfig;
-use cthelper_proto::ctl::{HelperStatus, LaneState, WorkerStatus};
+use cthelper_proto::ctl::{HelperStatus, LaneState, LeftAlone, WorkerStatus};
 use cthelper_proto::events::Event;
 use cthelper_proto::types::{FlowId, Tuple};
 use nix::errno::Errno;
@@ -169,6 +169,7 @@ impl<K: Kernel> Lane<K> {
                 .collect(),
             restarts: self.counters.restarts,
             workers: self.crew.iter().filter(|session| session.is_verified()).map(|session| self.worker(session)).collect(),
+            left_alone: self.blame.left_alone(Instant::now()).into_iter().map(left_alone).collect(),
         }
     }
 
@@ -183,4 +184,9 @@ impl<K: Kernel> Lane<K> {
             write_xor_execute: session.write_xor_execute,
         }
     }
+}
+
+/// The last second counts as one.
+fn left_alone((flow, time): (FlowId, Duration)) -> LeftAlone {
+    LeftAlone { id: flow.0, for_secs: time.as_secs() + u64::from(time.subsec_nanos() > 0) }
 }

@@ -12,7 +12,7 @@ use super::ask::{news, rule_of};
 use super::session::OutOfTurn;
 use super::tickets::{Announces, Held};
 use crate::broker::protocol::What;
-use crate::kernel::{Change, Kernel, Made, Release, Wish};
+use crate::kernel::{Change, Kernel, Made, Release};
 
 /// What is wrong with the edits of a verdict.
 enum Unfit {
@@ -88,16 +88,17 @@ impl<K: Kernel> Lane<K> {
             packet: applied.as_ref().map(|_| packet.as_slice()),
             grown: applied.map_or(0, |applied| applied.grown),
             seq: held.tcp.map_or(0, |segment| segment.seq),
-            state,
+            state: state.filter(|_| held.expected.is_none()), // nor would the kernel take it
+            timeout_secs: held.timeout_secs,
         };
         match &held.announces {
             Some(announces) => self.release_announcing(held, &change, announces),
-            None if applied.is_none() && state.is_none() => self.release(held, Release::Accept),
+            None if change.is_nothing() => self.release(held, Release::Accept),
             None => self.release(held, Release::Change(change)),
         }
         self.edited = packet;
         if let Some(state) = state {
-            self.flows.released(&held.flow, state, Instant::now());
+            self.flows.released(&held.flow, state, held.expected.is_some(), Instant::now());
             self.tickets.state_changed(&held.flow, state);
         }
         Ok(())
@@ -107,8 +108,10 @@ impl<K: Kernel> Lane<K> {
     fn release_announcing(&mut self, held: &Held, change: &Change<'_>, announces: &Announces) {
         self.counters.verdicts += 1;
         let Announces { expect, permit, grant } = announces;
-        let wish = Wish { flow: &held.flow, zone: held.zone, permit, port: grant.port };
-        match self.kernel.release_announcing(held.id, change, &wish) {
+        match self.kernel.release_announcing(held.id, change, &held.wish(permit, grant.port)) {
+            // It was expected before; without its helper, if the kernel did not take it again.
+            Ok(Made::Seen) if held.confirmed => {}
+            _ if held.confirmed => self.counters.trouble("helper-unassigned"),
             Ok(made) => {
                 self.counters.expectations += 1;
                 self.link.tell(&news(self.setup.name(), held, What::Granted));

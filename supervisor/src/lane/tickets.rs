@@ -8,7 +8,7 @@ use cthelper_policy::expect::Permit;
 use cthelper_proto::ipc::{Expect, Grant, Segment, Ticket};
 use cthelper_proto::types::{CtInfo, Flow, FlowId, State, Tuple};
 
-use crate::kernel::PacketId;
+use crate::kernel::{Expected, PacketId, Wish};
 
 /// A packet that is waiting for a worker, or with one.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) struct Held {
     pub(super) info: CtInfo,
     pub(super) zone: u16,
     pub(super) confirmed: bool,
+    /// Whether another connection announced this one.
+    pub(super) expected: Option<Expected>,
     /// The newest private bytes known for the flow.
     pub(super) state: State,
     pub(super) tcp: Option<Segment>,
@@ -27,13 +29,18 @@ pub(super) struct Held {
     pub(super) payload: Range<usize>,
     /// Expectations asked for while it was in the worker's hands.
     pub(super) asks: u8,
-    /// What it announces as the first packet of its connection, granted to the worker that has it: goes out with the verdict.
+    /// What goes out with the verdict of the worker that has it: what it announces as the first packet of its connection, or a connection
+    /// that gets a helper.
     pub(super) announces: Option<Announces>,
+    /// That was so with an earlier worker, whose verdict never came.
+    pub(super) announced_before: bool,
+    /// How long its connection is to be kept because of what it announces, seconds.
+    pub(super) timeout_secs: Option<u32>,
     /// By when the worker must have answered; set when it is sent.
     pub(super) deadline: Option<Instant>,
 }
 
-/// A grant that the kernel does not know yet.
+/// A grant that the kernel does not know yet, or not the whole of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Announces {
     pub(super) expect: Expect,
@@ -44,6 +51,12 @@ pub(super) struct Announces {
 impl Held {
     pub(super) fn payload(&self) -> &[u8] {
         self.packet.get(self.payload.clone()).unwrap_or_default()
+    }
+
+    /// An expectation of its connection.
+    pub(super) fn wish<'a>(&'a self, permit: &'a Permit, port: u16) -> Wish<'a> {
+        let counted_as = self.expected.and_then(|expected| expected.counted_as);
+        Wish { flow: &self.flow, zone: self.zone, permit, port, counted_as }
     }
 }
 
@@ -117,7 +130,7 @@ impl Tickets {
         for mut held in self.waiting.drain(..count.min(self.waiting.len())) {
             held.deadline = Some(deadline);
             held.asks = 0;
-            held.announces = None; // another worker has to ask anew
+            held.announced_before |= held.announces.take().is_some(); // another worker has to ask anew
             *self.of_flow.entry((held.flow.id, held.flow.orig)).or_default() += 1;
             self.in_flight.push_back(held);
         }

@@ -45,16 +45,19 @@ impl Children {
         self.living.values().filter(|child| child.name.post == post).count()
     }
 
+    /// Ends one, whatever it is.
     pub(super) fn kill(&self, name: Name) {
-        self.kill_those(|living| living == name);
+        self.kill_if(|child| child.name == name);
     }
 
     /// Ends every child for which `which` holds, but for those that last.
     pub(super) fn kill_those(&self, which: impl Fn(Name) -> bool) {
-        for (pid, child) in &self.living {
-            if which(child.name) && !child.lasts {
-                let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
-            }
+        self.kill_if(|child| which(child.name) && !child.lasts);
+    }
+
+    fn kill_if(&self, which: impl Fn(&Child) -> bool) {
+        for (pid, _) in self.living.iter().filter(|(_, child)| which(child)) {
+            let _ = kill(Pid::from_raw(*pid), Signal::SIGKILL);
         }
     }
 

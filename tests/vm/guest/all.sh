@@ -10,6 +10,7 @@
 . "$REPO/tests/vm/guest/own-filter.sh"
 . "$REPO/tests/vm/guest/tools.sh"
 . "$REPO/tests/vm/guest/events.sh"
+. "$REPO/tests/vm/guest/events-two.sh"
 . "$REPO/tests/vm/guest/records.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
@@ -45,6 +46,7 @@ for source in "$@"; do
 done
 server_stop
 [ -z "$SOURCE_PID" ] || source_stop
+case " $* " in *" ours "*) events_two ;; esac
 for source in "$@"; do datagrams $source; done
-case " $* " in *" ours "*) records_all ours ;; esac   # the others by hand: records.sh
+records_all "$@"
 exit 0

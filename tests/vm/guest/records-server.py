@@ -1,20 +1,23 @@
 #!/usr/bin/python3
-"""records-server.py ADDR4 ADDR6: what the record cases talk to, but for rpcbind and saned.
+"""records-server.py ADDR4 ADDR6 AMANDAD: what the record cases talk to, but for rpcbind, NFS and saned.
 
 * RPC programs 0x20000000 + CASE, each at ports of its own on TCP and UDP, registered with the rpcbind that runs here; every call is
   answered with success and nothing (RFC 5531).
 * A TNS listener at 1521 that answers CONNECT with REDIRECT, in the way the connect data ask for: `whole`, `follows` (the
   address in a DATA packet of its own) or `split` (in the middle of the address, 0.2 s apart).
-* An amandad at UDP 10080 whose reply names three streams.
+* The real amandad at UDP 10080 of the IPv4 address, started for each request as inetd does; at that of the IPv6 address (Debian's
+  amandad has no IPv6) a scripted one whose reply names three streams.
 What is redirected to, and each stream, says its own name and ends.
 """
+import select
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
 
-ADDR4, ADDR6 = sys.argv[1:3]
+ADDR4, ADDR6, AMANDAD = sys.argv[1:4]
 PROGRAMS = range(0x20000000, 0x20000000 + 12)
 
 
@@ -163,9 +166,16 @@ def amandad(s, addr):
     s.sendto(head + b'\nCONNECT ' + line + b'\nOPTIONS features=ffff;\n', peer)
 
 
+def inetd(s):
+    """`wait`: the program reads the request itself, and answers where it came from. It ends after one."""
+    select.select([s], [], [])
+    subprocess.run([AMANDAD, '-auth=bsd', 'amdump'], stdin=s, stdout=s, user='backup', group='backup', extra_groups=[], check=False)
+
+
 for address in (ADDR4, ADDR6):
     forever(tns_listener, listener(address, 1521), address)
-    forever(amandad, datagrams(address, 10080), address)
+forever(inetd, datagrams(ADDR4, 10080))
+forever(amandad, datagrams(ADDR6, 10080), ADDR6)
 rpc_programs()
 print('ready', flush=True)
 threading.Event().wait()

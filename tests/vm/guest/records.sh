@@ -1,16 +1,15 @@
 #!/bin/bash
 # records.sh [SOURCE...]: rpc, tns, sane and amanda with each source of the helper (default: all three).
 #
-# Real peers: rpcbind with rpcinfo, saned with scanimage (`test` backend, the image compared byte by byte). By script: the portmapper's
-# calls one by one over UDP and TCP, a TNS listener, an amandad (records-server.py, records-client.py).
+# Real peers: rpcbind with rpcinfo, by hand NFS version 3, too (not in all.sh), saned with scanimage, amandad with amservice (records-peers.sh). By script: the
+# portmapper's calls one by one over UDP and TCP, a TNS listener, an amandad over IPv6 (records-server.py, records-client.py).
 # Each {none, snat, dnat}, over IPv4 and IPv6, behind rules that drop by default. Lines as ftp-matrix.sh prints
 # them, with `records-SOURCE` as label; ours must pass all. Sourced, it only defines `records`.
 . "$REPO/tests/vm/guest/topology.sh"
 . "$REPO/tests/vm/guest/sources.sh"
+. "$REPO/tests/vm/guest/records-peers.sh"
 
-RECORDS_RUN=/run/records RECORDS_PIDS=()
-# 74 kB, colourful.
-SCAN=(--mode Color --resolution 100 -x 40 -y 40 --test-picture 'Color pattern')
+RECORDS_RUN=/run/records
 
 # ---- sources ------------------------------------------------------------------------------------
 
@@ -96,55 +95,11 @@ NFT
     topology_nat $1 'meta l4proto { tcp, udp } th dport { 111, 1521, 6566, 10080 }'
 }
 
-# ---- peers --------------------------------------------------------------------------------------
-
-records_peers() {
-    mkdir -p $RECORDS_RUN/sane /run/rpcbind
-    # Datagrams are answered from the address that was asked: rpcbind and the programs have one each.
-    ip netns exec server rpcbind -f -i >>"$VM_OUT/rpcbind.log" 2>&1 & RECORDS_PIDS+=($!)
-    ip netns exec server /usr/bin/python3 "$REPO/tests/vm/guest/records-server.py" 10.0.2.2 fd00:2::2 >"$VM_OUT/records-server.log" 2>&1 &
-    RECORDS_PIDS+=($!)
-    printf '%s\n' test >$RECORDS_RUN/sane/dll.conf
-    printf '%s\n' 10.0.0.0/8 '[fd00::]/16' >$RECORDS_RUN/sane/saned.conf
-    SANE_CONFIG_DIR=$RECORDS_RUN/sane ip netns exec server saned -l -D >>"$VM_OUT/saned.log" 2>&1 & RECORDS_PIDS+=($!)
-    SANE_CONFIG_DIR=$RECORDS_RUN/sane scanimage -d test:0 "${SCAN[@]}" >$RECORDS_RUN/image 2>/dev/null
-    wait_for 60 grep -q ready "$VM_OUT/records-server.log" || { echo 'the record peers did not come up' >&2; return 1; }
-    wait_for 10 _saned_listens || { echo 'saned does not listen' >&2; return 1; }
-}
-_saned_listens() { ip netns exec server ss -Hltn 'sport = 6566' | grep -q . || return 1; }
-
-records_peers_stop() {
-    local pid
-    for pid in "${RECORDS_PIDS[@]}"; do kill "$pid" 2>/dev/null; done
-    for pid in $(ip netns pids server); do kill "$pid" 2>/dev/null; done
-    RECORDS_PIDS=()
-}
-
-# rpcinfo: what it prints tells whether the program itself has answered.
-_records_rpcinfo() {   # transport host program
-    local said
-    said=$(ip netns exec client timeout $RECORDS_SECONDS rpcinfo -T $1 $2 $3 1 2>&1)
-    case $said in *"ready and waiting"*) echo ok ;; *) echo "${said:-timed out}" | tail -n 1 ;; esac
-}
-
-_records_scan() {   # 4|6 host
-    local folder=$RECORDS_RUN/client$1 said
-    mkdir -p $folder
-    echo net >$folder/dll.conf
-    printf 'connect_timeout = %s\n%s\n' $RECORDS_SECONDS "$2" >$folder/net.conf
-    local host=$2
-    case $host in *:*) host="[$host]" ;; esac
-    said=$(SANE_CONFIG_DIR=$folder ip netns exec client timeout -k 1 $((RECORDS_SECONDS * 2)) \
-        scanimage -d "net:$host:test:0" "${SCAN[@]}" 2>&1 >$folder/image)
-    if [ -s $RECORDS_RUN/image ] && cmp -s $folder/image $RECORDS_RUN/image; then echo ok
-    else echo "${said:-the image differs}" | tail -n 1; fi
-}
-
 # ---- the cases ----------------------------------------------------------------------------------
 
 # records_cases LABEL NAT: all at once.
 records_cases() {
-    local host4 host6 what name why number pids=() out=$RECORDS_RUN/out
+    local host4 host6 what name why number host pids=() out=$RECORDS_RUN/out
     host4=$(topology_target $2 4) host6=$(topology_target $2 6)
     rm -rf $out; mkdir $out
     ip netns exec client /usr/bin/python3 "$REPO/tests/vm/guest/records-client.py" $host4 $host6 $RECORDS_SECONDS >$out/scripted &
@@ -153,11 +108,15 @@ records_cases() {
         IFS=/ read -r name why number <<<"$what"
         _records_rpcinfo $name $why $((0x20000000 + number)) >$out/rpc-rpcinfo-$name & pids+=($!)
     done
-    _records_scan 4 $host4 >$out/sane-scanimage4 & pids+=($!)
-    _records_scan 6 $host6 >$out/sane-scanimage6 & pids+=($!)
+    for number in 4 6; do
+        host=$host4; [ $number = 4 ] || host=$host6
+        _records_scan $number $host >$out/sane-scanimage$number & pids+=($!)
+        _records_nfs_both $number $host $out & pids+=($!)
+    done
+    _records_backup $host4 >$out/amanda-sendbackup4 & pids+=($!)
     wait "${pids[@]}"
     {
-        for name in $out/rpc-* $out/sane-*; do echo "${name##*/} $(<$name)"; done
+        for name in $out/rpc-* $out/sane-* $out/amanda-*; do echo "${name##*/} $(<$name)"; done
         cat $out/scripted
     } | while read -r name why; do
         case " $RECORDS_HAS " in *" ${name%%-*} "*) ;; *) continue ;; esac
@@ -178,7 +137,7 @@ _records_registered() {
 records() {
     local source=$1 label=records-$1 nat why good total
     RECORDS_SECONDS=8
-    [ $source = ours ] || RECORDS_SECONDS=4
+    [ $source = ours ] || RECORDS_SECONDS=6   # what fails takes this long, or twice
     : >$RECORDS_RUN/lines
     if ! records_source $source; then
         echo "$label $VM_KERNEL start FAIL (did not come up)" | tee -a "$VM_OUT/results"
@@ -212,6 +171,7 @@ records_all() {
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     [ $# -gt 0 ] || set -- kernel conntrackd ours
     : >"$VM_OUT/results"
+    RECORDS_NFS=yes
     topology_build
     records_all "$@"
 fi

@@ -7,6 +7,11 @@ DEATH=/run/death
 keeper_pid() { pgrep -f '^/proc/self/exe keeper [0-9]+ [0-9]+$' | head -n 1; }
 keeper_there() { [ -n "$(keeper_pid)" ]; }
 keeper_gone() { [ -z "$(keeper_pid)" ]; }
+# There is one keeper, it is not the process FORMER, and it is the program that is served with.
+keeper_is_its_own() {   # FORMER
+    [ "$(pgrep -fc '^/proc/self/exe keeper [0-9]+ [0-9]+$')" = 1 ] && [ "$(keeper_pid)" != "$1" ] &&
+        [ "$(readlink "/proc/$(keeper_pid)/exe")" = "$BIN/cthelperd" ]
+}
 queue_line() { grep -m 1 '^ *62[0-9][0-9] ' /proc/net/netfilter/nfnetlink_queue; }
 queue_column() { queue_line | awk -v n="$1" '{ print $n }'; }
 is_disabled() { [ "$("$BIN/cthelperctl" nfct list helper | grep -c 'status = disabled')" = 2 ]; }
@@ -60,6 +65,13 @@ death_load() {   # downloads over both families until DEATH/quiet; successes are
     done
 }
 
+# The same programs as another build: a successor of another version finds the keeper of this one.
+another_build() {
+    local program
+    mkdir -p /run/another-build
+    for program in cthelperd cthelperctl cthelper-worker; do strip -o /run/another-build/$program "$BIN/$program"; done
+}
+
 death_load_moves() { [ "$(sort -u $DEATH/moved 2>/dev/null | wc -l)" = 2 ]; }
 
 # As a service manager would: on a machine that is emulated and busy, a worker's start may take longer than it may.
@@ -81,9 +93,9 @@ kill_supervisor() {
 # Sessions across the death of the supervisor. `load`: with downloads in the background. `stuck`: with these, and packets that the
 # supervisor has read and its worker does not answer, and packets that it has not read.
 death_and_return() {   # LABEL [load|stuck]
-    local before port line
+    local before port line keeper
     LOAD=()
-    before=$(adopted)
+    before=$(adopted) keeper=$(keeper_pid)
     death_sessions 1
     wait_for 120 said_or_over ready
     if [ -n "${2:-}" ]; then
@@ -110,6 +122,7 @@ death_and_return() {   # LABEL [load|stuck]
     : >$DEATH/back
     verdict "$1-same-socket" [ "$(queue_column 2)" = "$port" ]
     verdict "$1-adopted" [ "$(adopted)" = $((before + 1)) ]
+    verdict "$1-keeper-is-its-own" keeper_is_its_own "$keeper"
     if [ -n "${2:-}" ]; then
         rm -f $DEATH/moved
         wait_for 90 death_load_moves; verdict "$1-load-goes-on" [ $? = 0 ]
@@ -149,6 +162,39 @@ death_of_keeper() {
     death_and_return keeper
 }
 
+# A keeper that stands still gives nothing: the next start serves without what it holds, and it ends when it goes on.
+death_with_hung_keeper() {
+    local keeper
+    keeper=$(keeper_pid)
+    kill -STOP "$keeper"
+    kill_supervisor
+    wait $SOURCE_PID 2>/dev/null
+    death_start; verdict hung-start [ $? = 0 ]
+    verdict hung-helped eval 'transfer curl client "$(topology_target snat 4)" epsv 20'
+    kill -CONT "$keeper"
+    verdict hung-then-ends wait_for 5 _gone "$keeper"
+    verdict hung-keeper-is-its-own keeper_is_its_own "$keeper"
+    verdict hung-one-queue wait_for 5 eval '[ "$(grep -c "^ *62[0-9][0-9] " /proc/net/netfilter/nfnetlink_queue)" = 1 ]'
+}
+
+# A restart that hands over: what comes meanwhile waits for the successor.
+death_hand_over() {
+    local before keeper
+    before=$(adopted) keeper=$(keeper_pid)
+    death_sessions 4
+    wait_for 120 said_or_over ready
+    kill -USR1 "$(supervisor_pid)"
+    wait $SOURCE_PID
+    verdict hand-over-status [ $? = 0 ]
+    : >$DEATH/dead
+    death_start; verdict hand-over-start [ $? = 0 ]
+    wait_for 90 said_or_over met
+    : >$DEATH/back
+    death_sessions_end hand-over
+    verdict hand-over-adopted [ "$(adopted)" = $((before + 1)) ]
+    verdict hand-over-keeper-is-its-own keeper_is_its_own "$keeper"
+}
+
 # Nobody comes back: `disarm` lets connections pass without the helper, and the keeper ends.
 death_without_return() {
     kill_supervisor
@@ -176,8 +222,10 @@ death_elsewhere() {
     verdict elsewhere-helped eval 'transfer curl client "$(topology_target snat 4)" epsv 20'
 }
 
-# An orderly stop leaves no queue, no keeper, no socket of it.
+# An orderly stop leaves no queue, no keeper, no socket of it; connections go on, and with the next start are helped again.
 death_orderly() {
+    death_sessions 1
+    wait_for 120 said_or_over ready
     kill -TERM $SOURCE_PID
     wait_for 8 _gone $SOURCE_PID
     wait $SOURCE_PID
@@ -186,7 +234,11 @@ death_orderly() {
     verdict orderly-keeper-ends wait_for 3 keeper_gone
     verdict orderly-no-socket [ ! -e $CTHELPERD_RUN/keeper.sock ]
     verdict orderly-queue-gone [ -z "$(queue_line)" ]
+    : >$DEATH/dead
+    wait_for 90 said_or_over met
     death_start; verdict orderly-start [ $? = 0 ]
+    : >$DEATH/back
+    death_sessions_end orderly
     verdict orderly-then-helped eval 'transfer curl client "$(topology_target snat 6)" epsv 20'
     source_halt
 }
@@ -218,6 +270,7 @@ death_as_service() {
 
 # With vsftpd: under load pyftpdlib now and then closes a session by mistake (see ftp-server.py), with and without a helper.
 extra_death() {
+    local built=$BIN
     good=0 total=0
     server_start vsftpd || { result ours-death server "vsftpd does not listen"; return; }
     source_start ours || { result ours-death start "did not come up"; return; }
@@ -225,9 +278,16 @@ extra_death() {
     verdict keeper-runs keeper_there
     verdict keeper-confined eval '[ "$(awk "/^(Uid|CapPrm|CapBnd|NoNewPrivs|Seccomp):/ { print \$2 }" /proc/$(keeper_pid)/status | tr "\n" " ")" \
         = "60642 0000000000000000 0000000000000000 1 2 " ]'
+    another_build
+    BIN=/run/another-build
     death_and_return load load
+    BIN=$built
     death_and_return stuck stuck
     death_of_keeper
+    BIN=/run/another-build
+    death_hand_over
+    BIN=$built
+    death_with_hung_keeper
     death_of_both
     death_without_return
     death_elsewhere

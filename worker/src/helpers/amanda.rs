@@ -3,6 +3,7 @@
 //!
 //! - A packet begins with `Amanda VERSION REP HANDLE …`, a line; `CONNECT` is the first word of another one.
 //! - A stream that is not used has port -1 (or 0) and is passed over.
+//! - The machine's connections may come late: the master is kept for 300 s after an announcement (the kernel's `master_timeout`).
 //! - A service names its streams as it likes: a restore's are `CTL` and `DATA`. amandad forwards any name, and so every one is a stream here.
 //! - Four expectations at a time, as in the kernel since 6.x; conntrackd's three would let `STATE` push `DATA` out.
 //!
@@ -23,7 +24,7 @@ pub static MANIFEST: Manifest = Manifest {
     name: Cow::Borrowed("amanda"),
     l4s: L4s::Udp,
     families: Cow::Borrowed(&Family::ALL),
-    classes: Cow::Borrowed(&[Class::new("amanda", Scope::BothEnds, 4, 180)]),
+    classes: Cow::Borrowed(&[Class::new("amanda", Scope::BothEnds, 4, 180).keeping_master(300)]),
     state_len: 0,
     ports: Cow::Borrowed(&[10_080]),
     source: Cow::Borrowed("amanda 3.5, common-src/security-util.c"),

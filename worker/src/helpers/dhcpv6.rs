@@ -16,6 +16,8 @@ use crate::helper::{About, Cx, Helper, answers};
 
 /// Where clients listen (RFC 8415 §7.2).
 const CLIENT: u16 = 546;
+/// How long a question is kept without traffic, seconds: `SOL_MAX_RT` (RFC 3315 §5.5). The kernel's 30 would take the expectation along.
+const SOLICITED: u32 = 120;
 /// What may become of a relayed message on its way: `HOP_COUNT_LIMIT` of RFC 3315 §5.5; RFC 8415 says 8.
 const HOPS: u8 = 32;
 /// `OPTION_RELAY_MSG`.
@@ -25,7 +27,7 @@ static MANIFEST: Manifest = Manifest {
     name: Cow::Borrowed("dhcpv6"),
     l4s: L4s::Udp,
     families: Cow::Borrowed(&[Family::Inet6]),
-    classes: Cow::Borrowed(&[Class::new("dhcpv6", Scope::AnyToEnd, 1, 300).udp().staying().to_own_port().to_reserved(CLIENT)]),
+    classes: Cow::Borrowed(&[Class::new("dhcpv6", Scope::AnyToEnd, 1, 300).udp().staying().to_own_port().to_reserved(CLIENT).keeping_master(SOLICITED)]),
     state_len: 0,
     ports: Cow::Borrowed(&[547]),
     source: Cow::Borrowed("RFC 8415, 5007"),

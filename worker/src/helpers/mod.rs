@@ -30,6 +30,8 @@ pub fn find(name: &str) -> Option<Box<dyn Helper>> {
 
 #[cfg(test)]
 mod refusals;
+#[cfg(test)]
+mod steps;
 
 #[cfg(test)]
 mod tests {

@@ -60,6 +60,8 @@ impl<'a> Text<'a> {
         let rest = self.rest();
         let len = rest.iter().position(|byte| !wanted(*byte)).unwrap_or(rest.len());
         self.at += len;
+        #[cfg(test)]
+        steps::add(len + 1);
         rest.get(..len).unwrap_or_default()
     }
 
@@ -77,6 +79,23 @@ impl<'a> Text<'a> {
         let text = ahead.take_while(|other| other != byte);
         ahead.eat(byte).then(|| *self = ahead)?;
         Some(text)
+    }
+}
+
+/// Counts the bytes that were looked at, in this thread: every loop over a text is a [`Text::take_while`].
+#[cfg(test)]
+pub(crate) mod steps {
+    use std::cell::Cell;
+
+    thread_local!(static STEPS: Cell<usize> = const { Cell::new(0) });
+
+    pub(super) fn add(steps: usize) {
+        STEPS.set(STEPS.get() + steps);
+    }
+
+    /// So many since the last call.
+    pub(crate) fn taken() -> usize {
+        STEPS.take()
     }
 }
 

@@ -21,11 +21,13 @@
     clippy::return_self_not_must_use,
     clippy::unwrap_used,
     clippy::expect_used,
+    clippy::panic,
     reason = "a tool for tests: a check that fails panics, and a conversation ends where it likes"
 )]
 
 mod kernel;
 mod nets;
+mod recorded;
 
 use cthelper_proto::ipc::{Expect, PacketHeader, Rule, Ruling, Segment, Settings, Ticket, Verdict};
 use cthelper_proto::types::{CtInfo, Dir, Flow, L4, State};
@@ -35,6 +37,7 @@ use crate::serve::Server;
 
 pub use kernel::Kernel;
 pub use nets::{Net, answers_from, tcp, udp};
+pub use recorded::recorded;
 
 /// Starts a conversation: IPv4, no address translation, client 10.0.1.2, server 10.0.2.2.
 pub fn talk<H: Helper + Clone + 'static>(helper: H) -> Talk {

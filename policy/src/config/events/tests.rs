@@ -65,11 +65,23 @@ fn a_mistake_has_its_place_also_inside_the_filter() {
         ("[events.queue.1]\nwhen_full = \"drop\"", "f:3:13: unknown value `drop`; known here: drop-oldest, disconnect"),
         ("[events.queue.1]\nformat = \"jsn\"", "f:3:10: unknown value `jsn`; did you mean `json`?"),
         ("[events.queue.1]\nusers = [-1]", "f:3:9: a name or a number"),
+        (
+            "[events.queue.1]\nsink = \"journal\"",
+            "f:3:1: there is no key `sink`; the unit cthelperd-events@N writes event queue N",
+        ),
         ("[events]\nqueues = 1", "f:3:1: unknown key `queues`; did you mean `queue`?"),
     ] {
         let found = parse(text).unwrap_err();
         assert!(found.starts_with(error), "{text}\n{found}\n{error}");
     }
+}
+
+#[test]
+fn a_filter_that_grows_too_long_when_it_is_written_out_is_refused() {
+    let short = vec!["!snat"; 580].join("&&");
+    let found = parse(&format!("[events.queue.1]\nfilter = \"{short}\"")).unwrap_err();
+    assert!(short.len() <= 4096 && found.starts_with("f:3:11: filter: too long: "), "{found}");
+    assert!(found.ends_with(" bytes when written out in full, at most 4096"), "{found}");
 }
 
 #[test]

@@ -53,6 +53,18 @@ fn what_reads_differently_and_means_the_same_is_no_difference() {
 }
 
 #[test]
+fn a_reader_whose_name_was_not_there_at_the_start_is_named() {
+    let old = config("[helper.ftp]\n[events.queue.1]\nusers = ['ulog', 7]\n").queues;
+    let new = config("[helper.ftp]\n[events.queue.2]\nusers = ['ulog', 'root', 8]\ngroups = ['ulog']\n").queues;
+    let late = late_readers(&old, &new);
+    assert_eq!(late.len(), 2, "{late:?}");
+    assert!(
+        late[0].starts_with("events.queue.2: group ulog is new: ") && late[1].starts_with("events.queue.2: user root is new: ")
+    );
+    assert!(late_readers(&new, &new).is_empty());
+}
+
+#[test]
 fn helpers_that_come_and_go_and_the_daemons_user_wait() {
     let old = config("[helper.ftp]\n[helper.sip]\n");
     let new = config("[daemon]\nuser = 'nobody'\ngroup = 'nogroup'\n[helper.ftp]\nloose = true\nqueue = 9\n[helper.tftp]\n");

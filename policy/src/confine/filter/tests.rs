@@ -5,6 +5,7 @@
 use libc::{SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO, SECCOMP_RET_KILL_PROCESS};
 
 use super::*;
+use crate::bpf_machine::{self, Op};
 use crate::profiles::{ALL, LAUNCHER};
 use crate::syscall::ARCHES;
 
@@ -26,33 +27,10 @@ fn data(audit_arch: u32, nr: i64, args: [u64; 6]) -> Vec<u32> {
     [nr as u32, audit_arch, 0, 0].into_iter().chain(words).collect()
 }
 
-/// What the kernel would decide: the few instructions of classic BPF that seccompiler emits (linux/filter.h).
+/// What the kernel would decide.
 fn decide(program: &BpfProgram, data: &[u32]) -> u32 {
-    let (mut at, mut acc) = (0, 0);
-    loop {
-        let op = &program[at];
-        at += 1;
-        let taken = match op.code {
-            0x20 => {
-                acc = data[op.k as usize / 4];
-                continue;
-            }
-            0x54 => {
-                acc &= op.k;
-                continue;
-            }
-            0x05 => {
-                at += op.k as usize;
-                continue;
-            }
-            0x06 => return op.k,
-            0x15 => acc == op.k,
-            0x25 => acc > op.k,
-            0x35 => acc >= op.k,
-            code => panic!("unknown instruction {code:#x}"),
-        };
-        at += usize::from(if taken { op.jt } else { op.jf });
-    }
+    let program: Vec<Op> = program.iter().map(|op| (op.code, op.jt, op.jf, op.k)).collect();
+    bpf_machine::run(&program, |load| data.get(load.at as usize / 4).copied())
 }
 
 struct Filter {

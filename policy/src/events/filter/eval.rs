@@ -54,7 +54,10 @@ fn is_flow(test: &Test, entry: &Entry<'_>, known: &Known<'_>) -> bool {
         Test::Zone(Zone::Any, spans) => is_within(entry.zone_of(Dir::Orig), spans) || is_within(entry.zone_of(Dir::Reply), spans),
         Test::Mark(marks) => marks.iter().any(|mark| mark.is(entry.mark.unwrap_or(0))),
         Test::Label(labels) => entry.labels.or(known.labels).is_some_and(|set| labels.iter().any(|label| set.has(*label))),
-        Test::Helper(names) => entry.helper.or(known.helper).is_some_and(|name| names.iter().any(|one| one == name)),
+        Test::Helper(names) => match entry.helper {
+            Some(helper) => names.iter().any(|name| helper.is(name)),
+            None => known.helper.is_some_and(|helper| names.iter().any(|name| name == helper)),
+        },
         Test::Flag(flag) => is_flagged(*flag, entry, known),
     }
 }
@@ -67,7 +70,7 @@ fn is_flagged(flag: Flag, entry: &Entry<'_>, known: &Known<'_>) -> bool {
         Flag::Snat => entry.has_status(status::SRC_NAT),
         Flag::Dnat => entry.has_status(status::DST_NAT),
         Flag::Expected => entry.has_status(status::EXPECTED),
-        Flag::Helped => entry.helper.or(known.helper).is_some(),
+        Flag::Helped => entry.helper.is_some() || known.helper.is_some(),
         Flag::Offloaded => entry.has_status(status::OFFLOAD | status::HW_OFFLOAD),
     }
 }

@@ -37,6 +37,7 @@ use super::{Known, Needs};
 mod eval;
 mod parse;
 mod print;
+mod told;
 mod words;
 
 pub use parse::FilterError;

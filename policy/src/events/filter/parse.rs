@@ -9,7 +9,7 @@ use cthelper_proto::types::Family;
 
 use super::eval::{network, width};
 use super::words::{self, FIELDS, FLAGS, Field, PROTOCOLS};
-use super::{Expr, MAX_DEPTH, MAX_LENGTH, MAX_VALUES, Mark, Net, Span, Test};
+use super::{Expr, MAX_DEPTH, MAX_LENGTH, MAX_VALUES, Mark, Net, Span, Test, print};
 use crate::nearest::nearest;
 
 /// A mistake in a filter.
@@ -34,6 +34,15 @@ impl std::error::Error for FilterError {}
 /// A mistake at these bytes.
 type Mistake = (usize, String);
 
+/// An expression in normal form.
+struct Written<'a>(&'a Expr);
+
+impl fmt::Display for Written<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        print::expr(f, self.0)
+    }
+}
+
 pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
     let read = || {
         if text.len() > MAX_LENGTH {
@@ -45,7 +54,13 @@ pub(super) fn parse(text: &str) -> Result<Option<Expr>, FilterError> {
         }
         let expr = parser.any()?;
         match parser.next()? {
-            None => Ok(Some(expr)),
+            None => match Written(&expr).to_string().len() {
+                // As the broker is told it.
+                length if length > MAX_LENGTH => {
+                    Err((0, format!("too long: {length} bytes when written out in full, at most {MAX_LENGTH}")))
+                }
+                _ => Ok(Some(expr)),
+            },
             Some(Token { at, kind: Kinded::Close }) => Err((at, "`)` without its `(`".into())),
             Some(token) => Err((token.at, format!("`{token}`: expected `and`, `or` or the end{}", joining_hint(&token)))),
         }

@@ -88,7 +88,7 @@ prop_compose! {
         let tuple = |src, dst, sport: u8, dport: u8| Tuple { src, dst, proto, sport: sport.into(), dport: dport.into() };
         Entry {
             reply: has_reply.then(|| tuple(reply_src, reply_dst, c % 8, d % 8)),
-            zone, zones: [zones.0, zones.1], mark, labels: labels.map(Labels::with), helper, status: bits,
+            zone, zones: [zones.0, zones.1], mark, labels: labels.map(Labels::with), helper: helper.map(Into::into), status: bits,
             protoinfo: state.map(|state| ProtoInfo::Sctp { state: Some(state), vtag: [None; 2] }),
             ..Entry::new(tuple(src, dst, a % 8, b % 8))
         }
@@ -139,7 +139,7 @@ fn model_test(test: &Test, event: Option<Event>, entry: &Entry<'_>, known: &Know
             let set: Vec<u8> = entry.labels.or(known.labels).map_or(vec![], |labels| labels.iter().collect());
             labels.iter().any(|label| set.contains(label))
         }
-        Test::Helper(names) => names.iter().any(|name| entry.helper.or(known.helper) == Some(name)),
+        Test::Helper(names) => names.iter().any(|name| entry.helper.map_or(known.helper == Some(name), |helper| helper.is(name))),
         Test::Flag(flag) => match flag {
             Flag::Replied => bit(status::SEEN_REPLY),
             Flag::Assured => bit(status::ASSURED),
@@ -215,6 +215,21 @@ proptest! {
         text.replace_range(at..=at, &put);
         if let Ok(filter) = Filter::parse(&text) {
             prop_assert_eq!(Filter::parse(&filter.to_string()), Ok(filter));
+        }
+    }
+}
+
+proptest! {
+    /// Whatever the filter: what it is true of, by what one message tells, passes the kernel's program for it.
+    #[test]
+    fn what_it_is_true_of_passes_the_socket_filter(expr in exprs()) {
+        use crate::config::QueueConfig;
+        use crate::events::socket_filter::{program, tests::{accepts, recorded, report}};
+        let queue = QueueConfig { filter: Filter { expr: Some(expr) }, ..QueueConfig::new(1) };
+        let Some(program) = program(&[&queue], false) else { return Ok(()) };
+        for message in recorded() {
+            let report = report(&message);
+            prop_assert!(accepts(&program, &message) || !queue.takes(&report, &Known::default()), "{} {:?}", queue.filter, report);
         }
     }
 }

@@ -20,7 +20,7 @@ fn entry() -> Entry<'static> {
         reply: Some(reply),
         status: Some(status::SEEN_REPLY | status::ASSURED | status::SRC_NAT),
         protoinfo: Some(ProtoInfo::Tcp { state: Some(3), wscale: [None; 2], flags: [None; 2] }),
-        helper: Some("ftp"),
+        helper: Some("ftp".into()),
         zones: [Some(3), None],
         mark: Some(0x1234),
         labels: Some(Labels::with([5, 127])),

@@ -13,7 +13,7 @@ fn a_new_connection_tells_its_helper() {
     assert_eq!(ct.reply, Some(control().inverse()));
     assert_eq!((ct.id, ct.timeout, ct.tcp_state), (Some(0x1b90_d77b), Some(120), Some(1)));
     assert_eq!(ct.status, status::HELPER | status::CONFIRMED);
-    assert_eq!(ct.help, Some(Help { name: "uftp", info: Some(&[0; 24]) }));
+    assert_eq!(ct.help, Some(Help { name: "uftp".into(), info: Some(&[0; 24]) }));
     assert_eq!((ct.zone, ct.mark, ct.master, ct.seqadj), (0, 0, None, [None; 2]));
 }
 

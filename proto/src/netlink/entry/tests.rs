@@ -35,7 +35,7 @@ fn everything_an_event_tells_is_read() {
     let entry = parse(&out);
     assert_eq!(entry.counters, [Some(Counters { packets: 5, bytes: 500 }), None]);
     assert_eq!(entry.lifetime, Lifetime { start: Some(1), stop: None });
-    assert_eq!((entry.secctx, entry.event_time, entry.mark, entry.uses), (Some("u:r:t"), Some(7), Some(9), Some(2)));
+    assert_eq!((entry.secctx, entry.event_time, entry.mark, entry.uses), (Some("u:r:t".into()), Some(7), Some(9), Some(2)));
     assert_eq!(entry.labels.unwrap().iter().collect::<Vec<_>>(), [1, 5, 127]);
     assert_eq!((entry.zone_of(Dir::Orig), entry.zone_of(Dir::Reply)), (3, 3));
     assert_eq!(entry.skipped, 0);
@@ -46,7 +46,7 @@ fn what_cannot_be_read_is_skipped_and_counted() {
     let out = with(|w| {
         w.attr(CTA_MARK, &[1, 2]);
         w.attr(99, &[]);
-        w.nest(CTA_HELP, |w| w.str0(HELP_NAME, "a\nb"));
+        w.attr(CTA_HELP, &[1]);
         w.nest(CTA_PROTOINFO, |w| w.nest(1, |w| w.attr(1, &[])));
         w.be32(CTA_ID, 4);
     });
@@ -54,6 +54,13 @@ fn what_cannot_be_read_is_skipped_and_counted() {
     assert_eq!((entry.skipped, entry.id, entry.mark, entry.helper, entry.protoinfo), (4, Some(4), None, None, None));
     let torn = parse(&out[..out.len() - 2]);
     assert_eq!((torn.skipped, torn.id), (5, None));
+}
+
+#[test]
+fn a_name_of_any_bytes_is_kept() {
+    let out = with(|w| w.nest(CTA_HELP, |w| w.attr(HELP_NAME, b"a\n\xff\0")));
+    let entry = parse(&out);
+    assert_eq!(entry.helper.unwrap().to_string(), "a\\x0a\\xff");
 }
 
 #[test]

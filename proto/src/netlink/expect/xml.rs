@@ -18,12 +18,36 @@ pub const TAIL: &str = "</expect>\n";
 pub struct Xml<'a> {
     expectation: &'a Expectation,
     event: Option<Event>,
+    when: Option<When>,
+}
+
+/// A moment on the clock of the place where it is shown, as `struct tm` counts but for the year.
+#[expect(missing_docs, reason = "each is what it is called")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct When {
+    pub hour: i8,
+    pub min: i8,
+    pub sec: i8,
+    /// 1 = Sunday.
+    pub wday: i8,
+    pub day: i8,
+    /// 1 = January.
+    pub month: i8,
+    pub year: i16,
+}
+
+impl fmt::Display for When {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hour, min, sec, wday, day, month, year } = self;
+        write!(f, "<when><hour>{hour}</hour><min>{min:02}</min><sec>{sec:02}</sec><wday>{wday}</wday>")?;
+        write!(f, "<day>{day}</day><month>{month}</month><year>{year}</year></when>")
+    }
 }
 
 impl Expectation {
-    /// As an element; what a dump shows has no event.
-    pub fn xml(&self, event: Option<Event>) -> Xml<'_> {
-        Xml { expectation: self, event }
+    /// As an element; what a dump shows has no event. With `when`, as `-o xml,timestamp`.
+    pub fn xml(&self, event: Option<Event>, when: Option<When>) -> Xml<'_> {
+        Xml { expectation: self, event, when }
     }
 }
 
@@ -50,7 +74,7 @@ impl fmt::Display for Xml<'_> {
             write!(f, "</{word}>")?;
         }
         f.write_str("</layer4>")?;
-        meta(f, self.expectation)?;
+        meta(f, self.expectation, self.when)?;
         f.write_str("</flow>")
     }
 }
@@ -64,7 +88,7 @@ fn ports(f: &mut fmt::Formatter<'_>, Tuple { proto, sport, dport, .. }: &Tuple) 
     }
 }
 
-fn meta(f: &mut fmt::Formatter<'_>, expectation: &Expectation) -> fmt::Result {
+fn meta(f: &mut fmt::Formatter<'_>, expectation: &Expectation, when: Option<When>) -> fmt::Result {
     f.write_str("<meta>")?;
     if let Some(helper) = &expectation.helper {
         write!(f, "<helper-name>{}</helper-name>", Escaped(helper))?;
@@ -75,6 +99,9 @@ fn meta(f: &mut fmt::Formatter<'_>, expectation: &Expectation) -> fmt::Result {
     write!(f, "<class>{}</class>", expectation.class)?;
     if expectation.zone != 0 {
         write!(f, "<zone>{}</zone>", expectation.zone)?;
+    }
+    if let Some(when) = when {
+        write!(f, "{when}")?;
     }
     for (bit, element) in [(PERMANENT, "<permanent/>"), (INACTIVE, "<inactive/>"), (USERSPACE, "<userspace/>")] {
         if expectation.flags & bit != 0 {
@@ -125,20 +152,20 @@ mod tests {
 
     #[test]
     fn an_element_is_that_of_conntrack_to_the_byte() {
-        assert_eq!(sane().xml(Some(Event::New)).to_string(), PRINTED);
-        assert!(sane().xml(None).to_string().starts_with("<flow><layer3 "));
+        assert_eq!(sane().xml(Some(Event::New), None).to_string(), PRINTED);
+        assert!(sane().xml(None, None).to_string().starts_with("<flow><layer3 "));
     }
 
     #[test]
     fn flags_and_zone_are_elements() {
         let expectation = Expectation { flags: PERMANENT | INACTIVE, zone: 7, class: 2, helper: None, ..sane() };
         let meta = "<meta><timeout>300</timeout><class>2</class><zone>7</zone><permanent/><inactive/></meta></flow>";
-        assert!(expectation.xml(None).to_string().ends_with(meta));
+        assert!(expectation.xml(None, None).to_string().ends_with(meta));
     }
 
     #[test]
     fn a_name_cannot_end_its_element() {
         let odd = Expectation { helper: Some("a</b>&\u{1b}".to_owned()), ..sane() };
-        assert!(odd.xml(None).to_string().contains("<helper-name>a&lt;/b&gt;&amp;\u{fffd}</helper-name>"));
+        assert!(odd.xml(None, None).to_string().contains("<helper-name>a&lt;/b&gt;&amp;\u{fffd}</helper-name>"));
     }
 }

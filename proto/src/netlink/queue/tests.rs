@@ -72,7 +72,7 @@ fn an_unknown_ct_info_is_none() {
 fn a_verdict_with_everything_is_what_the_kernel_took() {
     let expectation = data_connection();
     let parts = VerdictParts {
-        ct: Some(CtUpdate { help: Some(("uftp", &[1; 24])), mark: None }),
+        ct: Some(CtUpdate { help: Some(("uftp", &[1; 24])), mark: None, timeout_secs: None }),
         expect: Some(&expectation),
         ack: true,
         ..VerdictParts::default()
@@ -109,7 +109,7 @@ fn a_changed_payload_alone_carries_no_connection() {
 
 #[test]
 fn a_mark_of_the_connection_is_part_of_it() {
-    let parts = VerdictParts { ct: Some(CtUpdate { help: None, mark: Some(5) }), ..VerdictParts::default() };
+    let parts = VerdictParts { ct: Some(CtUpdate { help: None, mark: Some(5), timeout_secs: None }), ..VerdictParts::default() };
     let out = built(|out| verdict(out, 1, 7, 4, Decision::Queue(12), &parts));
     assert_eq!(out[24..28], hex("000c0003"));
     assert_eq!(out[32..], hex("0c000b80 08000800 00000005"));

@@ -38,11 +38,11 @@ fn whole() -> Report<'static> {
         zones: [Some(3), Some(4)],
         zone: Some(8),
         mark: Some(7),
-        secctx: Some("system_u:object_r:x"),
+        secctx: Some("system_u:object_r:x".into()),
         labels: Some(Labels::with([1, 127])),
         counters: [counters(1, 60), counters(2, 120)],
         lifetime: Lifetime { start: Some(1_500_000_000), stop: Some(9_400_000_000) },
-        helper: Some("ftp"),
+        helper: Some("ftp".into()),
         uses: Some(2),
         ..Entry::new(orig)
     };

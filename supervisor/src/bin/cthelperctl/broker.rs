@@ -21,6 +21,7 @@ const METRICS: u64 = 4 << 20;
 /// The first line of an answer.
 #[derive(Deserialize)]
 struct Answer {
+    ok: Option<serde_json::Value>,
     error: Option<Denied>,
 }
 
@@ -31,8 +32,11 @@ pub fn ask(runtime_dir: &Path, request: &str) -> Result<BufReader<UnixStream>, F
     let exchanged = exchange(stream, request).map_err(|error| unanswered(&error));
     let (line, rest) = exchanged?;
     match serde_json::from_str::<Answer>(&line) {
-        Ok(Answer { error: None }) => Ok(rest),
-        Ok(Answer { error: Some(Denied { code, reason, .. }) }) => {
+        Ok(Answer { ok: Some(_), error: None }) => Ok(rest),
+        Ok(Answer { ok: None, error: None }) => {
+            Err(Failure::new(Exit::Software, "cthelperd answered another question: is it of another version?"))
+        }
+        Ok(Answer { error: Some(Denied { code, reason, .. }), .. }) => {
             let exit = if code == Denial::Forbidden { Exit::Permission } else { Exit::Unavailable };
             Err(Failure::new(exit, format!("cthelperd: {reason}")))
         }

@@ -106,9 +106,7 @@ pub(crate) fn unreachable_daemon(socket: &Path, error: &io::Error) -> Failure {
             Exit::Unavailable,
             format!("no cthelperd listens at {path}, it has ended without cleaning up: start it (systemctl start cthelperd)"),
         ),
-        io::ErrorKind::PermissionDenied => {
-            Failure::new(Exit::Permission, format!("not allowed to open {path}: it is root's alone, try sudo"))
-        }
+        io::ErrorKind::PermissionDenied => Failure::new(Exit::Permission, format!("not allowed to open {path}: try sudo")),
         _ => Failure::new(Exit::Unavailable, format!("cannot connect to {path}: {error}")),
     }
 }

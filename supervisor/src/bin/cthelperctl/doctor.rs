@@ -6,6 +6,7 @@
 mod checks;
 mod flow;
 mod gather;
+mod helped;
 mod kernel;
 mod ruleset;
 mod traffic;

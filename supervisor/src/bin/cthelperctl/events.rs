@@ -11,6 +11,7 @@ use cthelper_supervisor::cli::ctl::events::{self as cli, Options};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::control::unreachable_daemon;
 use crate::exit::{Exit, Failure};
 
 mod count;
@@ -32,7 +33,8 @@ pub fn run(wanted: &Options, runtime_dir: &Path, out: &mut impl Sink) -> Result<
     if is_terminal && wanted.format == Some(cli::Format::Raw) {
         return Err(Failure::new(Exit::Usage, "raw messages are not for a terminal: redirect them"));
     }
-    let mut stream = connect(&runtime_dir.join(SOCKET))?;
+    let socket = runtime_dir.join(SOCKET);
+    let mut stream = UnixStream::connect(&socket).map_err(|error| unreachable_daemon(&socket, &error))?;
     let (format, first) = subscribe(&mut stream, request(wanted))?;
     if wanted.count {
         return count::run(&mut stream, &first, out);
@@ -54,21 +56,6 @@ fn request(wanted: &Options) -> Request {
     });
     let format = if wanted.count { Some(Format::Raw) } else { format };
     Request { queue: wanted.queue, format, timestamp: wanted.timestamp, resync: wanted.resync }
-}
-
-fn connect(socket: &Path) -> Result<UnixStream, Failure> {
-    UnixStream::connect(socket).map_err(|error| {
-        let path = socket.display();
-        match error.kind() {
-            io::ErrorKind::NotFound => Failure::new(
-                Exit::Unavailable,
-                format!("{path} does not exist: cthelperd does not run, or its configuration has no [events.queue.N]"),
-            ),
-            io::ErrorKind::ConnectionRefused => Failure::new(Exit::Unavailable, format!("no cthelperd listens at {path}")),
-            io::ErrorKind::PermissionDenied => Failure::new(Exit::Permission, format!("not allowed to open {path}")),
-            _ => Failure::new(Exit::Unavailable, format!("cannot connect to {path}: {error}")),
-        }
-    })
 }
 
 /// Asks, and returns how frames look and those that came with the answer.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use cthelper_proto::netlink::expect;
+use cthelper_proto::netlink::name;
 use cthelper_proto::netlink::report::Moment;
 use cthelper_proto::types::Tuple;
 use cthelper_supervisor::cli::ctl::expect::{Expect, Layer3, Show, Which};
@@ -129,7 +130,7 @@ fn watch(socket: &mut Nfnl, show: &Show, form: Form, out: &mut dyn Write) -> Res
 fn delete(socket: &mut Nfnl, which: &Which) -> Result<(), Failure> {
     let answer = match (&which.helper, which.protocol, which.from, which.to) {
         (Some(helper), ..) => {
-            if helper.is_empty() || helper.len() > 15 {
+            if !(1..=15).contains(&name::bytes(helper).len()) {
                 return Err(Failure::new(Exit::Usage, format!("'{helper}' is no helper's name: 1 to 15 characters")));
             }
             socket.request(|out, seq| expect::delete_of_helper(out, seq, helper), |_| ())

@@ -127,7 +127,9 @@ fn row(told: &Told) -> Vec<String> {
 /// `4 tcp 300 s`, with what is special.
 fn class(class: &Class) -> String {
     let stays = if class.may_stay { ", staying" } else { "" };
-    format!("{} {} {} s{stays}", class.expect_max, class.l4s, class.timeout_secs)
+    let read = class.helped_by.as_deref().map(|helper| format!(", read by {}", printable(helper))).unwrap_or_default();
+    let kept = class.master_timeout_secs.map(|seconds| format!(", master kept {seconds} s")).unwrap_or_default();
+    format!("{} {} {} s{stays}{read}{kept}", class.expect_max, class.l4s, class.timeout_secs)
 }
 
 #[cfg(test)]
@@ -163,6 +165,12 @@ rpc     tcp,udp  inet,inet6  111    1 tcp,udp 300 s, staying  rewrites  16     y
 rpc: RFC 1833; against: a lie
 "
         );
+    }
+
+    #[test]
+    fn the_next_link_of_a_chain_and_a_kept_master_are_told() {
+        let next = Class::new("call", Scope::BothEnds, 4, 60).helped_by("q931").keeping_master(300);
+        assert_eq!(class(&next), "4 tcp 60 s, read by q931, master kept 300 s");
     }
 
     #[test]

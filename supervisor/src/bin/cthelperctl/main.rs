@@ -6,14 +6,15 @@
 
 #![allow(unreachable_pub, reason = "a program has no outside: here `pub` means its other modules")]
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser;
-use clap::error::ErrorKind;
 use cthelper_proto::ctl::Request;
+use cthelper_proto::netlink::name;
+use cthelper_supervisor::cli::complaint::{self, Outcome};
 use cthelper_supervisor::cli::ctl::{Cli, Command};
 use cthelper_supervisor::keeper::estate::dissolve;
 use cthelper_supervisor::keeper::ledger::{self, Life};
@@ -45,20 +46,12 @@ fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let program = words.first().map(PathBuf::from).unwrap_or_default();
     if program.file_name() == Some(OsStr::new("nfct")) {
-        let words: Vec<String> = words.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-        return as_nfct(&program.to_string_lossy(), &words);
+        return as_nfct(&program.to_string_lossy(), words.get(1..).unwrap_or_default());
     }
-    let cli = match Cli::try_parse_from(words) {
-        Ok(cli) => cli,
-        Err(error) if !error.use_stderr() => {
-            let _ = error.print();
-            return ExitCode::SUCCESS;
-        }
-        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
-            return ExitCode::from(Exit::Usage as u8);
-        }
-        Err(error) => return Failure::new(Exit::Usage, one_line(&error.to_string())).report(),
+    let cli: Cli = match complaint::read(words) {
+        Outcome::Go(cli) => cli,
+        Outcome::Told => return ExitCode::SUCCESS,
+        Outcome::Wrong(why) => return Failure::new(Exit::Usage, why).report(),
     };
     match run(&cli) {
         Ok(code) => code,
@@ -66,17 +59,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// clap's complaint without its usage screen: what was wrong, and what may have been meant.
-fn one_line(complaint: &str) -> String {
-    let screen = |line: &&str| line.starts_with("Usage:") || line.starts_with("For more information");
-    let lines = complaint.lines().map(str::trim).take_while(|line| !screen(line));
-    let said: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
-    said.join("; ").trim_start_matches("error: ").replace(":; ", ": ")
-}
-
-fn as_nfct(program: &str, words: &[String]) -> ExitCode {
+/// A word may be a name of any bytes.
+fn as_nfct(program: &str, words: &[OsString]) -> ExitCode {
+    let words: Vec<String> = words.iter().map(|word| name::typed(word.as_bytes()).into_owned()).collect();
     let mut io = nfct::Streams { out: &mut io::stdout(), err: &mut io::stderr() };
-    ExitCode::from(nfct::run(program, words, Nfnl::open, &mut io))
+    ExitCode::from(nfct::run(program, &words, Nfnl::open, &mut io))
 }
 
 fn run(cli: &Cli) -> Result<ExitCode, Failure> {
@@ -119,27 +106,13 @@ fn run(cli: &Cli) -> Result<ExitCode, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
-
-    fn complaint(line: &str) -> String {
-        one_line(&Cli::try_parse_from(line.split(' ')).unwrap_err().to_string())
-    }
 
     #[test]
     fn the_command_line_is_well_formed() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_wrong_argument_is_one_line_with_what_may_be_meant() {
-        let said = complaint("cthelperctl stats");
-        assert!(said.contains("'stats'") && said.contains("'status'") && !said.contains('\n'), "{said}");
-        let said = complaint("cthelperctl rules nft --family inet5");
-        assert!(said.contains("inet5") && said.contains("inet6") && !said.contains('\n'), "{said}");
-        assert_eq!(complaint("cthelperctl restart"), "the following required arguments were not provided: <NAME>");
-        assert!(complaint("cthelperctl rules nft --ports 0").contains('0'));
     }
 
     #[test]

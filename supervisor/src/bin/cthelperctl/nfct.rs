@@ -2,7 +2,8 @@
 //!
 //! Different on purpose: `get` with a protocol that matches nothing says so (nfct prints nothing and succeeds); `get` and `delete`
 //! work with a family alone (nfct then asks for protocol 0 and finds nothing); `disable` takes any registered helper (nfct only those it knows).
-//! `version` names this program and no other's author.
+//! `version` names this program and no other's author. A name that is no plain text is shown with `\xNN` for its odd bytes (nfct writes it
+//! raw), and taken that way, too.
 
 mod builtin;
 mod grammar;

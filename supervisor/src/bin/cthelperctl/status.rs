@@ -136,6 +136,12 @@ fn remarks(helper: &HelperStatus) -> Vec<String> {
             remarks.push(format!("{name}: packets pass without it; `cthelperctl enable {name}` serves it again"));
         }
     }
+    if let count @ 1.. = helper.left_alone.len() {
+        let most = helper.left_alone.iter().map(|flow| flow.for_secs).max().unwrap_or(0);
+        remarks.push(format!(
+            "{name}: {count} connections ended workers and are left alone, the last for {most} s; see cthelperctl crashes"
+        ));
+    }
     for (what, counts) in [("refused", &helper.refused), ("malformed", &helper.malformed), ("trouble", &helper.trouble)] {
         remarks.extend(counted(counts).map(|list| format!("{name}: {what}: {list}")));
     }
@@ -163,7 +169,7 @@ fn counted(counts: &BTreeMap<String, u64>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use cthelper_proto::ctl::WorkerStatus;
+    use cthelper_proto::ctl::{LeftAlone, WorkerStatus};
     use cthelper_proto::types::{Family, L4s};
 
     use super::*;
@@ -215,6 +221,7 @@ mod tests {
             trouble: BTreeMap::new(),
             restarts: 1,
             workers: vec![WorkerStatus { pid: 500, spare: true, ..worker.clone() }, worker],
+            left_alone: Vec::new(),
         }
     }
 
@@ -226,6 +233,13 @@ ftp     tcp  inet,inet6  6      serving  1204     31        3        1         p
 ftp: refused: foreign-address 3
 ";
         assert_eq!(table(&Status { helpers: vec![ftp()], ..Status::default() }), expected);
+    }
+
+    #[test]
+    fn connections_that_are_left_alone_are_counted() {
+        let helper = HelperStatus { left_alone: vec![LeftAlone { id: 7, for_secs: 90 }], ..ftp() };
+        let text = table(&Status { helpers: vec![helper], ..Status::default() });
+        assert!(text.contains("\nftp: 1 connections ended workers and are left alone, the last for 90 s"), "{text}");
     }
 
     #[test]

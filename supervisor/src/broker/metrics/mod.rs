@@ -346,7 +346,7 @@ pub const METRICS: &[Metric] = &[
         unit: "events",
         kind: Type::Counter,
         labels: &["kind"],
-        help: "Events of the kernel that were read: new, update, destroy, expect-new, expect-destroy",
+        help: "Events of the kernel that were read (it keeps back what no queue and no mirror can want): new, update, destroy, expect-new, expect-destroy",
         read: |s| {
             let sample = |(kind, count): (Kind, u64)| Sample { labels: vec![kind.name().to_owned()], value: Value::Whole(count) };
             Kind::ALL.into_iter().zip(s.broker.events).map(sample).collect()

@@ -8,7 +8,7 @@ fn tuple(n: u16) -> Tuple {
 
 fn entry(n: u16, id: u32, helper: Option<&str>) -> Entry<'_> {
     let orig = tuple(n);
-    Entry { id: Some(id), helper, reply: Some(orig.inverse()), ..Entry::new(orig) }
+    Entry { id: Some(id), helper: helper.map(Into::into), reply: Some(orig.inverse()), ..Entry::new(orig) }
 }
 
 #[expect(clippy::large_types_passed_by_value, reason = "a test's")]
@@ -105,4 +105,19 @@ fn what_never_came_to_be_is_forgotten() {
     assert!(mirror.is_waiting());
     mirror.tick(now + UNCONFIRMED);
     assert_eq!((mirror.is_waiting(), mirror.records(now).len()), (false, 1));
+}
+
+/// Some kernels name the helper of the connection that announced it.
+#[test]
+fn an_announced_connection_has_the_helper_whose_lane_reads_it() {
+    let (mut mirror, now) = (Mirror::default(), Instant::now());
+    let announced = Entry { master: Some(tuple(1)), ..entry(2, 8, Some("ras")) };
+    mirror.take(&flow(Some(Event::New), announced), now);
+    mirror.hear(&News { helper: "q931".to_owned(), id: 8, orig: tuple(2), zone: 0, what: What::Read }, now);
+    mirror.take(&flow(Some(Event::Update), announced), now);
+    let records = mirror.records(now);
+    let told: Vec<_> = records.iter().map(|record| (record.helper.as_deref(), record.announcements)).collect();
+    assert_eq!(told, [(Some("q931"), 0)]);
+    let closed = mirror.take(&flow(Some(Event::Destroy), entry(2, 8, None)), now).unwrap();
+    assert_eq!(closed.helper, "q931", "whose workers are told of its end");
 }

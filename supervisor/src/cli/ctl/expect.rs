@@ -1,8 +1,10 @@
 //! `cthelperctl expect`.
 
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::builder::{EnumValueParser, PossibleValue, TypedValueParser};
+use clap::{Arg, Args, Command, Error, Subcommand, ValueEnum};
 
 /// What to do with expectations.
 #[derive(Clone, Debug, Subcommand)]
@@ -23,8 +25,8 @@ pub struct Show {
     /// Only this family; both without it
     #[arg(short, long)]
     pub family: Option<Layer3>,
-    /// As conntrack takes them: `xml` or `timestamp`; those of its words that change nothing for expectations are taken, too
-    #[arg(short, long, value_name = "FORMAT", value_delimiter = ',')]
+    /// As conntrack takes them, in any case, shortened, with commas: `xml`, `timestamp`, or both; those of its words that change nothing for expectations are taken, too
+    #[arg(short, long, value_name = "FORMAT", value_delimiter = ',', value_parser = Shortened)]
     pub output: Vec<Format>,
     /// One JSON object a line, as `cthelperctl events` prints them
     #[arg(long, conflicts_with = "output")]
@@ -58,7 +60,29 @@ pub enum Format {
     /// No change
     Labels,
     /// No change
+    Userspace,
+    /// No change, and only by itself
     Save,
+}
+
+/// Takes a word of [`Format`] as conntrack does: in any case, and any beginning of it for the first that has it.
+#[derive(Clone, Copy, Debug)]
+struct Shortened;
+
+impl TypedValueParser for Shortened {
+    type Value = Format;
+
+    fn parse_ref(&self, cmd: &Command, arg: Option<&Arg>, word: &OsStr) -> Result<Format, Error> {
+        let typed = word.to_string_lossy().to_ascii_lowercase();
+        let begins = |value: &&PossibleValue| !typed.is_empty() && value.get_name().starts_with(&typed);
+        let values: Vec<PossibleValue> = Format::value_variants().iter().filter_map(Format::to_possible_value).collect();
+        let full = values.iter().find(begins).map_or(word, |value| OsStr::new(value.get_name()));
+        EnumValueParser::<Format>::new().parse_ref(cmd, arg, full)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(Format::value_variants().iter().filter_map(Format::to_possible_value)))
+    }
 }
 
 /// Which to take back.

@@ -1,5 +1,6 @@
 //! `cthelperctl`.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -89,6 +90,6 @@ pub enum Command {
     Nfct {
         /// As nfct takes them
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        words: Vec<String>,
+        words: Vec<OsString>,
     },
 }

@@ -31,9 +31,22 @@ pub(super) fn create(socket: &mut Nfnl, wish: &Wish<'_>, timeout: Option<u32>) -
     }
 }
 
-/// The expectation as it goes out beside a verdict of this helper.
-pub(super) fn beside(wish: &Wish<'_>, helper: &str) -> Expectation {
-    Expectation { helper: wish.permit.followed.then(|| helper.to_owned()), ..expectation(wish) }
+/// The expectation as it goes out beside a verdict, for a connection that gets this helper.
+pub(super) fn beside(wish: &Wish<'_>, helper: Option<&str>) -> Expectation {
+    Expectation { helper: helper.map(str::to_owned), ..expectation(wish) }
+}
+
+/// Gives an expectation that is there another time to live than its class has in the kernel.
+pub(super) fn prolong(socket: &mut Nfnl, wish: &Wish<'_>, timeout: u32) {
+    let wanted = Expectation { timeout: Some(timeout), ..expectation(wish) };
+    if let Err(refusal) = socket.request(|out, seq| expect::create(out, seq, flag::ACK, &wanted), |_| ()) {
+        tracing::debug!(%refusal, "an expectation keeps the timeout of another helper's class");
+    }
+}
+
+/// The announced connection, as its first packet shows it.
+pub(super) fn announced(wish: &Wish<'_>) -> Tuple {
+    expectation(wish).tuple
 }
 
 /// Whether the table has nothing in the way of it. A table that is full, or an overlap that only the masks tell, is seen afterwards.
@@ -102,7 +115,7 @@ fn expectation(wish: &Wish<'_>) -> Expectation {
     Expectation {
         mask: Mask::new(permit.src.is_some(), permit.sport.is_some()),
         flags: if permit.permanent { PERMANENT } else { 0 },
-        class: permit.class.into(),
+        class: wish.counted_as.unwrap_or(permit.class).into(),
         zone: wish.zone,
         function: follows.map(|_| FOLLOW_MASTER.to_owned()),
         nat: follows,

@@ -9,15 +9,16 @@ use cthelper_proto::events::Event;
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::netlink::conntrack::status;
 use cthelper_proto::netlink::queue::{CtUpdate, Decision, Packet, VerdictParts};
-use cthelper_proto::types::{Flow, FlowId, State};
+use cthelper_proto::types::{Family, Flow, FlowId, State};
 use nix::errno::Errno;
 
 use crate::audit::Audit;
 use crate::keeper::custody::Custody;
 use crate::keeper::heir::Heir;
 
-use super::{Arrived, Change, Denied, Fault, Incoming, Intake, Kernel, Made, PacketId, Received, Release, Wish};
+use super::{Arrived, Change, Denied, Expected, Fault, Incoming, Intake, Kernel, Made, PacketId, Received, Release, Wish};
 
+pub mod chains;
 pub mod expectations;
 pub mod numbers;
 pub mod queue;
@@ -25,7 +26,8 @@ pub mod registry;
 pub mod seqadj;
 pub mod socket;
 
-use queue::Queue;
+use chains::{Chains, Place};
+use queue::{Queue, Taken};
 use socket::Nfnl;
 
 /// The kernel of one lane.
@@ -36,6 +38,7 @@ pub struct Netfilter {
     queue: Option<Queue>,
     requests: Nfnl,
     custody: Arc<Custody>,
+    chains: Arc<Chains>,
     /// The queue's socket of an earlier life, until the start.
     heir: Option<Heir>,
     audit: Audit,
@@ -44,11 +47,11 @@ pub struct Netfilter {
 impl Netfilter {
     /// Opens the socket for requests, and claims the helper's queue of an earlier life; nothing is registered or bound yet. Where
     /// no number is configured, one is chosen at the start.
-    pub fn open(config: &HelperConfig, custody: Arc<Custody>, audit: Audit) -> Result<Self, Fault> {
+    pub fn open(config: &HelperConfig, custody: Arc<Custody>, chains: Arc<Chains>, audit: Audit) -> Result<Self, Fault> {
         let requests = Nfnl::open().map_err(|errno| Fault::new("open a netfilter socket", errno))?;
         let heir = custody.claim(&config.name);
         let (wanted_queue, queue_length) = (config.queue, config.queue_length);
-        Ok(Self { manifest: None, wanted_queue, queue_length, queue: None, requests, custody, heir, audit })
+        Ok(Self { manifest: None, wanted_queue, queue_length, queue: None, requests, custody, chains, heir, audit })
     }
 
     /// Goes on with an earlier life's queue: the helper stays enabled all the time.
@@ -86,6 +89,13 @@ impl Netfilter {
         Ok(())
     }
 
+    /// Remembers who is to read the connection that is announced.
+    fn link(&self, wish: &Wish<'_>) {
+        let class = self.manifest.as_ref().and_then(|manifest| manifest.classes.get(usize::from(wish.permit.class)));
+        let helper = class.and_then(|class| class.helped_by.as_deref());
+        self.chains.link(wish.zone, &expectations::announced(wish), wish.flow.orig, helper);
+    }
+
     fn bound(&mut self) -> Result<&mut Queue, Fault> {
         self.queue.as_mut().ok_or_else(|| Fault::new("use the queue", Errno::ENODEV))
     }
@@ -103,7 +113,7 @@ impl Netfilter {
         };
         let Some(queue) = &mut self.queue else { return Err(Fault::new("use the queue", Errno::ENODEV)) };
         let info = change.state.as_ref().map(State::as_bytes);
-        let update = CtUpdate { help: name.zip(info), mark: None };
+        let update = CtUpdate { help: name.zip(info), mark: None, timeout_secs: change.timeout_secs };
         let parts = VerdictParts {
             // Without its adjustment a changed length would break the connection: the packet goes as it came.
             payload: change.packet.filter(|_| adjusted.is_ok()),
@@ -122,14 +132,19 @@ impl Kernel for Netfilter {
         let heir = self.heir.take();
         registry::refuse_if_served(&mut self.requests, &manifest.name, heir.as_ref().map(|heir| heir.port_id))?;
         match heir {
-            Some(heir) if self.wanted_queue.is_none_or(|wanted| wanted == heir.queue) => self.adopt(heir, manifest),
-            heir => self.begin(heir, manifest),
+            Some(heir) if self.wanted_queue.is_none_or(|wanted| wanted == heir.queue) => self.adopt(heir, manifest)?,
+            heir => self.begin(heir, manifest)?,
         }
+        self.chains.serve(manifest, self.queue(), true);
+        Ok(())
     }
 
     fn enable(&mut self, enabled: bool) -> Result<(), Fault> {
         match &self.manifest {
-            Some(manifest) => registry::set_enabled(&mut self.requests, manifest, enabled),
+            Some(manifest) => {
+                self.chains.enable(&manifest.name, enabled);
+                registry::set_enabled(&mut self.requests, manifest, enabled)
+            }
             None => Ok(()),
         }
     }
@@ -139,6 +154,7 @@ impl Kernel for Netfilter {
         let number = queue.number();
         queue.set_length(queue_length).map_err(|errno| Fault::new("change the queue's length", errno))?;
         registry::update(&mut self.requests, manifest, number, enabled)?;
+        self.chains.serve(manifest, number, enabled);
         self.manifest = Some(manifest.clone());
         Ok(())
     }
@@ -148,19 +164,18 @@ impl Kernel for Netfilter {
     }
 
     fn receive(&mut self, room: usize, each: &mut dyn FnMut(Incoming<'_>) -> Intake) -> Result<Received, Fault> {
-        let state_len = self.manifest.as_ref().map_or(0, |manifest| manifest.state_len);
-        let (packets, drained) = self
-            .bound()?
+        let (Some(queue), Some(manifest)) = (&mut self.queue, &self.manifest) else {
+            return Err(Fault::new("use the queue", Errno::ENODEV));
+        };
+        let chains = &self.chains;
+        let (packets, drained) = queue
             .receive(room, |(family, queue, attrs)| {
-                let id = match Packet::parse(family, queue, attrs) {
-                    Ok(packet) => {
-                        let incoming = arrived(&packet, state_len);
-                        return Some((packet.id, each(incoming) == Intake::Held));
-                    }
+                let (id, malformed) = match Packet::parse(family, queue, attrs) {
+                    Ok(packet) => return Some((packet.id, taken(&packet, manifest, chains, each))),
                     Err(malformed) => (Packet::id_of(attrs)?, malformed),
                 };
-                each(Incoming::Stray(PacketId(id.0), id.1));
-                Some((id.0, false))
+                each(Incoming::Stray(PacketId(id), malformed));
+                Some((id, Taken::Accepted))
             })
             .map_err(|errno| Fault::new("receive from the queue", errno))?;
         Ok(Received { packets, drained, ended: false })
@@ -181,17 +196,29 @@ impl Kernel for Netfilter {
     }
 
     fn release_announcing(&mut self, id: PacketId, change: &Change<'_>, wish: &Wish<'_>) -> Result<Made, Denied> {
+        if seqadj::must_be_set_by_hand(change) {
+            // Without NFQA_CT there is no NFQA_EXP: the expectation that is there stays without its helper.
+            self.change(id.0, change).map_err(|fault| Denied::Other(fault.errno))?;
+            return Err(Denied::Other(Errno::EOPNOTSUPP));
+        }
+        self.link(wish); // before there can be a first packet
         let (Some(queue), Some(manifest)) = (&mut self.queue, &self.manifest) else { return Err(Denied::Other(Errno::ENODEV)) };
-        let expectation = expectations::beside(wish, &manifest.name);
+        let class = manifest.classes.get(usize::from(wish.permit.class));
+        let expectation = expectations::beside(wish, class.and_then(|class| class.helped_by.as_deref()));
         let info = change.state.as_ref().map(State::as_bytes);
+        let help = info.map(|info| (manifest.name.as_ref(), info));
         let parts = VerdictParts {
             payload: change.packet,
-            ct: Some(CtUpdate { help: info.map(|info| (manifest.name.as_ref(), info)), mark: None }),
+            ct: Some(CtUpdate { help, mark: None, timeout_secs: change.timeout_secs }),
             expect: Some(&expectation),
             ..VerdictParts::default()
         };
         queue.verdict(id.0, Decision::Accept, &parts).and_then(|()| queue.flush()).map_err(Denied::Other)?;
-        expectations::made(&mut self.requests, &expectation)
+        let made = expectations::made(&mut self.requests, &expectation);
+        if let (Ok(Made::Seen), Some(_), Some(class)) = (made, wish.counted_as, class) {
+            expectations::prolong(&mut self.requests, wish, class.timeout_secs);
+        }
+        made
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
@@ -203,15 +230,26 @@ impl Kernel for Netfilter {
 
     fn expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied> {
         let class = self.manifest.as_ref().and_then(|manifest| manifest.classes.get(usize::from(wish.permit.class)));
-        expectations::create(&mut self.requests, wish, class.map(|class| class.timeout_secs))
+        let timeout = class.map(|class| class.timeout_secs);
+        expectations::create(&mut self.requests, wish, timeout)?;
+        if let (Some(_), Some(timeout)) = (wish.counted_as, timeout) {
+            expectations::prolong(&mut self.requests, wish, timeout);
+        }
+        self.link(wish);
+        Ok(())
     }
 
     fn may_expect(&mut self, wish: &Wish<'_>) -> Result<(), Denied> {
         expectations::may_be_made(&mut self.requests, wish)
     }
 
+    fn serves(&self, helper: &str, family: Family, proto: u8) -> bool {
+        self.chains.serves(helper, family, proto)
+    }
+
     fn withdraw(&mut self, wish: &Wish<'_>) {
         expectations::delete(&mut self.requests, wish);
+        self.chains.link(wish.zone, &expectations::announced(wish), wish.flow.orig, None);
     }
 
     fn queue(&self) -> u16 {
@@ -235,8 +273,27 @@ impl Kernel for Netfilter {
     }
 }
 
+/// What becomes of a packet: `each` sees it, unless it belongs to a connection whose helper has another queue.
+fn taken(packet: &Packet<'_>, manifest: &Manifest, chains: &Chains, each: &mut dyn FnMut(Incoming<'_>) -> Intake) -> Taken {
+    let announced = packet.ct.as_ref().filter(|ct| ct.status & status::EXPECTED != 0);
+    let place = announced.map(|ct| {
+        let attached = ct.help.map(|help| help.name.shown());
+        chains.place(ct.zone, &ct.orig, ct.master, &manifest.name, attached.as_deref())
+    });
+    let expected = match place {
+        None => None,
+        Some(Place::Here(expected)) => Some(expected),
+        Some(Place::Queue(queue)) => return Taken::HandedOn(queue),
+        Some(Place::Nowhere) => return Taken::Accepted,
+    };
+    match each(arrived(packet, manifest.state_len, expected)) {
+        Intake::Held => Taken::Held,
+        Intake::Accept => Taken::Accepted,
+    }
+}
+
 /// What a lane needs of a packet message.
-fn arrived<'a>(packet: &Packet<'a>, state_len: u8) -> Incoming<'a> {
+fn arrived<'a>(packet: &Packet<'a>, state_len: u8, expected: Option<Expected>) -> Incoming<'a> {
     let id = PacketId(packet.id);
     let (Some(ct), Some(info)) = (&packet.ct, packet.info) else {
         return Incoming::Stray(id, Malformed("packet without a connection"));
@@ -244,12 +301,12 @@ fn arrived<'a>(packet: &Packet<'a>, state_len: u8) -> Incoming<'a> {
     let (Some(reply), Some(ct_id)) = (ct.reply, ct.id) else {
         return Incoming::Stray(id, Malformed("connection without a reply tuple or an id"));
     };
-    let expected = ct.status & status::EXPECTED != 0;
     // The queue copies 65531 bytes, and loopback's packets have up to 65536. Of an announced connection they are not read.
-    if packet.cap_len.is_some() && !expected {
+    if packet.cap_len.is_some() && expected.is_none_or(|expected| expected.ours) {
         return Incoming::Stray(id, Malformed("packet cut short"));
     }
-    let info_bytes = ct.help.and_then(|help| help.info);
+    // Those of an announced connection are its master's helper's, or nobody's.
+    let info_bytes = ct.help.filter(|_| expected.is_none()).and_then(|help| help.info);
     Incoming::Packet(Arrived {
         id,
         flow: Flow { id: FlowId(ct_id), orig: ct.orig, reply },
@@ -302,9 +359,13 @@ mod tests {
             outdev: None,
             payload: &[],
         };
-        assert!(matches!(arrived(&packet, 0), Incoming::Stray(PacketId(3), _)));
-        let announced = Packet { ct: Some(Conntrack { status: status | status::EXPECTED, ..ct }), ..packet };
-        assert!(matches!(arrived(&announced, 0), Incoming::Packet(Arrived { expected: true, .. })));
-        assert!(matches!(arrived(&Packet { cap_len: None, ..packet }, 0), Incoming::Packet(Arrived { expected: false, .. })));
+        assert!(matches!(arrived(&packet, 0, None), Incoming::Stray(PacketId(3), _)));
+        let (download, chained) = (Expected::default(), Expected { ours: true, counted_as: None });
+        assert!(matches!(arrived(&packet, 0, Some(download)), Incoming::Packet(Arrived { expected: Some(_), .. })));
+        assert!(matches!(arrived(&packet, 0, Some(chained)), Incoming::Stray(PacketId(3), _)));
+        assert!(matches!(
+            arrived(&Packet { cap_len: None, ..packet }, 0, None),
+            Incoming::Packet(Arrived { expected: None, .. })
+        ));
     }
 }

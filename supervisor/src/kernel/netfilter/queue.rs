@@ -56,6 +56,17 @@ pub struct Queue {
     pub overruns: u64,
 }
 
+/// What becomes of a packet as it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Its verdict will follow.
+    Held,
+    /// It goes back as it came.
+    Accepted,
+    /// Another queue gets it.
+    HandedOn(u16),
+}
+
 /// A packet message: family, queue, attributes.
 pub type Message<'a> = (u8, u16, Attrs<'a>);
 
@@ -157,12 +168,12 @@ impl Queue {
         self.number
     }
 
-    /// Takes up to `room` datagrams without waiting; `each` returns a packet's id and whether it is held. Returns how many there were,
+    /// Takes up to `room` datagrams without waiting; `each` returns a packet's id and what becomes of it. Returns how many there were,
     /// and whether the socket is empty now.
     pub fn receive(
         &mut self,
         room: usize,
-        mut each: impl FnMut(Message<'_>) -> Option<(u32, bool)>,
+        mut each: impl FnMut(Message<'_>) -> Option<(u32, Taken)>,
     ) -> Result<(usize, bool), Errno> {
         let wanted = self.expected.min(room).max(1);
         let mut lengths = [0_usize; BATCH];
@@ -192,7 +203,7 @@ impl Queue {
             }
         }
         self.expected = (2 * count).clamp(4, BATCH);
-        let mut first = None;
+        let (mut first, mut handed_on) = (None, Vec::new());
         for (buffer, length) in self.inbox.iter().zip(lengths).take(count) {
             for message in messages(buffer.get(..length).unwrap_or_default()) {
                 let Ok(message) = message else {
@@ -201,9 +212,12 @@ impl Queue {
                 };
                 match message.body {
                     Body::Nf { subsystem: 3, op: 0, family, res_id, attrs } => {
-                        if let Some((id, held)) = each((family, res_id, attrs)) {
+                        if let Some((id, taken)) = each((family, res_id, attrs)) {
                             first = first.or(Some(id));
-                            self.run.arrived(id, held);
+                            self.run.arrived(id, taken != Taken::Accepted);
+                            if let Taken::HandedOn(queue) = taken {
+                                handed_on.push((id, queue));
+                            }
                         } else {
                             self.malformed += 1;
                         }
@@ -220,6 +234,9 @@ impl Queue {
         let drained = count < wanted;
         if first.is_some() || drained {
             self.settle(first);
+        }
+        for (id, queue) in handed_on {
+            self.verdict(id, Decision::Queue(queue), &VerdictParts::default())?;
         }
         match self.refused.take() {
             Some(errno) => Err(errno),

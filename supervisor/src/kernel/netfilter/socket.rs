@@ -66,6 +66,11 @@ impl Nfnl {
         self.socket.add_membership(group).map_err(|e| errno(&e))
     }
 
+    /// Leaves one again.
+    pub fn leave(&mut self, group: u32) -> Result<(), Errno> {
+        self.socket.drop_membership(group).map_err(|e| errno(&e))
+    }
+
     /// The next events of the groups joined; `Ok(false)` when none came in time. Losses show as `ENOBUFS`.
     pub fn events(&mut self, mut each: impl FnMut(&Message<'_>)) -> Result<bool, Errno> {
         match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_TRUNC) {

@@ -4,7 +4,7 @@ use std::os::fd::BorrowedFd;
 
 use cthelper_proto::events::{Event as Audited, Master, Replay as Line};
 use cthelper_proto::manifest::Manifest;
-use cthelper_proto::types::State;
+use cthelper_proto::types::{Family, State};
 use nix::errno::Errno;
 
 use super::crashes::Crashes;
@@ -109,8 +109,9 @@ impl<'a> Recorded<'a> {
     }
 }
 
-fn expected(wish: &Wish<'_>) -> Expected {
+fn expected(wish: &Wish<'_>, manifest: Option<&Manifest>) -> Expected {
     let permit = wish.permit;
+    let class = manifest.and_then(|manifest| manifest.classes.get(usize::from(permit.class)));
     Expected {
         master: wish.flow.id,
         class: permit.class,
@@ -120,7 +121,7 @@ fn expected(wish: &Wish<'_>) -> Expected {
         dst: permit.dst,
         dport: wish.port,
         permanent: permit.permanent,
-        followed: permit.followed,
+        followed: class.zip(manifest).is_some_and(|(class, manifest)| class.helped_by.as_deref() == Some(&manifest.name)),
     }
 }
 
@@ -173,12 +174,13 @@ impl Kernel for Recorded<'_> {
             What::Packet(arrival) if arrival.helped => {
                 self.crashes.handed(event.number, arrival);
                 let state = self.handed(arrival);
+                let ours = self.replay.as_ref().is_some_and(|replay| replay.is_followed(arrival));
                 each(Incoming::Packet(Arrived {
                     id: PacketId(u32::try_from(event.number).unwrap_or(u32::MAX)),
                     flow: arrival.seen.flow,
                     info: arrival.seen.info,
                     confirmed: arrival.seen.confirmed(),
-                    expected: arrival.seen.master.is_some(),
+                    expected: arrival.seen.master.map(|_| kernel::Expected { ours, counted_as: None }),
                     zone: 0,
                     state,
                     packet: &arrival.packet,
@@ -208,12 +210,12 @@ impl Kernel for Recorded<'_> {
     }
 
     fn may_expect(&mut self, wish: &Wish<'_>) -> Result<(), kernel::Denied> {
-        let in_the_way = self.replay.as_ref().and_then(|replay| replay.clash(&expected(wish)));
+        let in_the_way = self.replay.as_ref().and_then(|replay| replay.clash(&expected(wish, self.manifest.as_ref())));
         in_the_way.map_or(Ok(()), |_| Err(kernel::Denied::Busy))
     }
 
     fn expect(&mut self, wish: &Wish<'_>) -> Result<(), kernel::Denied> {
-        let expected = expected(wish);
+        let expected = expected(wish, self.manifest.as_ref());
         let (Some(replay), Some(manifest)) = (&mut self.replay, &self.manifest) else { return Err(kernel::Denied::Gone) };
         let class = manifest.classes.get(usize::from(expected.class)).ok_or(kernel::Denied::Other(Errno::EINVAL))?;
         match replay.expect(expected, class) {
@@ -228,9 +230,14 @@ impl Kernel for Recorded<'_> {
         }
     }
 
+    /// A capture is read by one helper at a time; another that a class names gets its turn when it is asked for.
+    fn serves(&self, _helper: &str, _family: Family, _proto: u8) -> bool {
+        true
+    }
+
     fn withdraw(&mut self, wish: &Wish<'_>) {
         if let Some(replay) = &mut self.replay {
-            replay.withdraw(&expected(wish));
+            replay.withdraw(&expected(wish, self.manifest.as_ref()));
         }
     }
 

@@ -233,6 +233,11 @@ impl Replay {
         What::Packet(Arrival { helped, seen, packet, exhibit: None })
     }
 
+    /// Whether the packet's connection was announced to be read by the helper that announced it.
+    pub(crate) fn is_followed(&self, arrival: &Arrival) -> bool {
+        self.followed.contains(&arrival.seen.flow.id)
+    }
+
     /// A master takes its expectations along.
     fn forget_closed(&mut self) {
         for id in self.tracker.take_closed() {

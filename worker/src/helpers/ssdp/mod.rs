@@ -38,7 +38,7 @@ static MANIFEST: Manifest = Manifest {
         .staying()
         .to_own_port()
         .to_reserved(HTTP)
-        .followed()]),
+        .helped_by("ssdp")]),
     state_len: 0,
     ports: Cow::Borrowed(&[1900]),
     source: Cow::Borrowed("UPnP Device Architecture 2.0"),

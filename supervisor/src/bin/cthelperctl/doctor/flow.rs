@@ -1,12 +1,11 @@
 //! Connections: what matters of all of them, and why one was or was not helped.
 
 use cthelper_proto::netlink::conntrack::status::{HW_OFFLOAD, OFFLOAD};
-use cthelper_proto::netlink::cthelper::DISABLED;
 use cthelper_proto::netlink::entry::Entry;
 use cthelper_proto::types::{L4, Tuple};
 use cthelper_supervisor::cli::ctl::doctor::FlowEnds;
 
-use super::{Facts, Finding};
+use super::{Facts, Finding, helped};
 
 /// What matters of the table of connections.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +23,8 @@ pub struct Tracked {
 /// The connection that is asked about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asked {
+    /// The kernel's id.
+    pub id: Option<u32>,
     /// As its client sees it.
     pub orig: Tuple,
     /// Its helper.
@@ -47,8 +48,9 @@ impl Tracked {
         let reply = entry.reply.as_ref();
         if asked.is_some_and(|ends| is_of(&entry.orig, ends) || reply.is_some_and(|reply| is_of(reply, ends))) {
             self.asked.push(Asked {
+                id: entry.id,
                 orig: entry.orig,
-                helper: entry.helper.map(str::to_owned),
+                helper: entry.helper.map(|helper| helper.shown().into_owned()),
                 offloaded,
                 expected: entry.master.is_some(),
                 expectations: 0,
@@ -64,7 +66,7 @@ fn is_of(tuple: &Tuple, FlowEnds { from, to }: FlowEnds) -> bool {
     (src, dst) == (from, to) || (src, dst) == (to, from)
 }
 
-const CHECK: &str = "flow";
+pub(super) const CHECK: &str = "flow";
 
 /// Why the connection that is asked about was or was not helped.
 pub fn explain(facts: &Facts) -> Vec<Finding> {
@@ -96,24 +98,9 @@ fn one(facts: &Facts, asked: &Asked) -> Finding {
         return Finding::fail(CHECK, format!("{who} is offloaded by a flowtable: no helper sees its packets"), remedy);
     }
     match &asked.helper {
-        Some(helper) => helped(facts, asked, &who, helper),
+        Some(helper) => helped::explain(facts, asked, &who, helper),
         None => unhelped(facts, asked, &who),
     }
-}
-
-fn helped(facts: &Facts, asked: &Asked, who: &str, helper: &str) -> Finding {
-    let registered = facts.registry.as_deref().unwrap_or_default();
-    let mut objects = registered.iter().filter(|object| object.name == *helper && object.l4 == asked.orig.proto).peekable();
-    if objects.peek().is_none() && facts.registry.is_ok() {
-        let what = format!("{who} has the helper {helper}, which no user-space program registered: it is the kernel's own");
-        return Finding::warn(CHECK, what, "unload the kernel's module if cthelperd is to serve it");
-    }
-    if objects.all(|object| object.status == DISABLED) && facts.registry.is_ok() {
-        let what = format!("{who} has the helper {helper}, which is disabled: its packets pass without it");
-        return Finding::fail(CHECK, what, format!("cthelperctl enable {helper}"));
-    }
-    let what = format!("{who} has the helper {helper}, and {} expectations open", asked.expectations);
-    Finding::ok(CHECK, what)
 }
 
 fn unhelped(facts: &Facts, asked: &Asked, who: &str) -> Finding {

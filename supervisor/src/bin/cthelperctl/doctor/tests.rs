@@ -39,6 +39,7 @@ fn served(name: &str, state: LaneState) -> HelperStatus {
         trouble: BTreeMap::new(),
         restarts: 0,
         workers: vec![worker],
+        left_alone: Vec::new(),
     }
 }
 
@@ -342,7 +343,7 @@ fn asked(helper: Option<&str>) -> flow::Asked {
         sport: ends().from.port(),
         dport: ends().to.port(),
     };
-    flow::Asked { orig, helper: helper.map(str::to_owned), offloaded: false, expected: false, expectations: 1 }
+    flow::Asked { id: Some(9), orig, helper: helper.map(str::to_owned), offloaded: false, expected: false, expectations: 1 }
 }
 
 fn about(asked: Vec<flow::Asked>) -> Facts {
@@ -368,6 +369,40 @@ fn a_connection_is_explained() {
     let disabled = Helper { status: DISABLED, ..helper("ftp", 2, 6) };
     says(&Facts { registry: Ok(vec![disabled]), ..about(vec![asked(Some("ftp"))]) }, Level::Fail, "which is disabled");
     says(&Facts { registry: Ok(vec![]), ..about(vec![asked(Some("irc"))]) }, Level::Warn, "it is the kernel's own");
+}
+
+/// Every reason for which a lane or the kernel lets a packet of a helped connection pass.
+#[test]
+fn a_connection_that_passes_beside_its_helper_is_explained() {
+    let says = |facts: &Facts, level, words: &str| {
+        let finding = only(flow::explain, facts);
+        assert!(finding.level == level && finding.what.contains(words), "{words}: {finding:?}");
+    };
+    let helped = || about(vec![asked(Some("ftp"))]);
+    let daemon = |status: HelperStatus| Ok(Status { helpers: vec![status], ..Status::default() });
+    let with = |status: HelperStatus| Facts { daemon: daemon(status), ..helped() };
+    let left = |id| vec![cthelper_proto::ctl::LeftAlone { id, for_secs: 77 }];
+    let alone = |id| with(HelperStatus { left_alone: left(id), ..served("ftp", LaneState::Serving) });
+    says(&alone(9), Level::Fail, "is left alone for 77 s more");
+    says(&alone(8), Level::Ok, "has the helper ftp");
+    says(&with(served("ftp", LaneState::Tripped)), Level::Fail, "whose circuit is open, it crashed too often: its packets pass");
+    let drops = HelperStatus { on_down: "drop".to_owned(), ..served("ftp", LaneState::Tripped) };
+    says(&with(drops.clone()), Level::Fail, "its packets are dropped");
+    says(
+        &with(HelperStatus { state: LaneState::Restarting, ..drops }),
+        Level::Warn,
+        "next worker: past `hold` its packets are dropped",
+    );
+    says(&with(served("ftp", LaneState::Disabled)), Level::Fail, "which is disabled");
+    let expected = about(vec![flow::Asked { expected: true, ..asked(Some("ftp")) }]);
+    says(&expected, Level::Ok, "was expected by another connection: ftp reads its packets only if");
+    says(&Facts { queues: Ok(Vec::new()), ..helped() }, Level::Fail, "whose queue nobody serves");
+    says(&Facts { queues: Ok(queues::parse("6 31277 0 2 65531 5 0 812 1")), ..helped() }, Level::Warn, "too full for 5 packets");
+    let other = Facts { daemon: daemon(served("tftp", LaneState::Serving)), ..helped() };
+    says(&other, Level::Warn, "which another program serves");
+    // The object of another family is not this connection's.
+    let six = Facts { registry: Ok(vec![Helper { status: DISABLED, ..helper("ftp", 10, 6) }, helper("ftp", 2, 6)]), ..helped() };
+    says(&six, Level::Ok, "has the helper ftp");
 }
 
 #[test]

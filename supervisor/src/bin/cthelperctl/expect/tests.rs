@@ -70,7 +70,7 @@ fn a_name_cannot_move_the_cursor() {
     let at = event.windows(4).position(|window| window == b"ftp\0").unwrap();
     event[at] = 0x1b;
     for form in [Form::Lines, Form::Stamped] {
-        assert!(form.line(&only(&event), 0, Moment(0)).unwrap().ends_with("helper=\\u{1b}tp"), "{form:?}");
+        assert!(form.line(&only(&event), 0, Moment(0)).unwrap().ends_with("helper=\\x1btp"), "{form:?}");
     }
 }
 
@@ -86,14 +86,19 @@ fn conntracks_words_are_taken() {
         ("list", Form::Lines),
         ("list -o xml", Form::Xml),
         ("watch -o id,timestamp", Form::Stamped),
-        ("list -o extended -o labels -o save -f ipv6", Form::Lines),
+        ("list -o XML,Time", Form::StampedXml),
+        ("watch -o t -o x", Form::StampedXml),
+        ("list -o extended -o labels,userspace,ktimestamp -f ipv6", Form::Lines),
+        ("list -o save", Form::Lines),
         ("watch --json --family inet", Form::Json),
     ] {
         assert_eq!(shown(line), Ok(form), "{line}");
     }
-    assert_eq!(shown("list -o xml,timestamp").unwrap_err().exit, Exit::Usage);
+    assert_eq!(shown("list -o xml,save").unwrap_err().exit, Exit::Usage);
     for line in [
         "list -o bogus",
+        "list -o xml,",
+        "list -o xmls",
         "list -f inet5",
         "watch --json -o xml",
         "list x",

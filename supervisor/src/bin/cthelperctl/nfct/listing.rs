@@ -2,7 +2,7 @@
 
 use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
 
-/// One block. The name is written as it is: programs read this.
+/// One block. A name of odd bytes is shown escaped, unlike by nfct: it could move the cursor, or end its line.
 pub fn block(helper: &Helper) -> String {
     let status = if helper.status == DISABLED { "disabled" } else { "enabled" };
     let Helper { name, queue, family, l4, state_len, .. } = helper;

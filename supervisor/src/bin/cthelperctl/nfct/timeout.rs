@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use std::io::Write;
 
 use cthelper_proto::netlink::cttimeout::{NAME_MAX, Timeouts, states};
+use cthelper_proto::netlink::name;
 
 use super::grammar::{Verb, layer3, none};
 use super::{Said, print};
@@ -39,8 +40,8 @@ pub fn parse(verb: Verb, parameters: &[String]) -> Result<Command, String> {
     match (verb, parameters) {
         (Verb::List, _) => none(parameters).map(|()| Command::List),
         (Verb::Flush, _) => none(parameters).map(|()| Command::Flush),
-        (Verb::Get, _) => name(parameters).map(Command::Get),
-        (Verb::Delete, _) => name(parameters).map(Command::Delete),
+        (Verb::Get, _) => only_name(parameters).map(Command::Get),
+        (Verb::Delete, _) => only_name(parameters).map(Command::Delete),
         (Verb::Add, [name, family, protocol, pairs @ ..]) => {
             let timeouts = timeouts(family, protocol, pairs)?;
             Ok(Command::Add(Timeouts { name: Some(cut(name)), ..timeouts }))
@@ -61,7 +62,7 @@ pub fn parse(verb: Verb, parameters: &[String]) -> Result<Command, String> {
 }
 
 /// `NAME` and nothing more.
-fn name(parameters: &[String]) -> Result<String, String> {
+fn only_name(parameters: &[String]) -> Result<String, String> {
     match parameters {
         [] => Err("missing timeout policy name".to_owned()),
         [name] => Ok(cut(name)),
@@ -71,8 +72,8 @@ fn name(parameters: &[String]) -> Result<String, String> {
 
 /// As much of a name as the kernel keeps: nfct cuts it too, instead of refusing it.
 fn cut(name: &str) -> String {
-    let end = (0..=NAME_MAX.min(name.len())).rev().find(|&end| name.is_char_boundary(end)).unwrap_or(0);
-    name.get(..end).unwrap_or(name).to_owned()
+    let bytes = name::bytes(name);
+    name::shown(bytes.get(..NAME_MAX).unwrap_or(&bytes)).into_owned()
 }
 
 fn both(family: &str, protocol: &str) -> Result<(u16, u8), String> {

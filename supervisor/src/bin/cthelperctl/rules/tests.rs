@@ -187,6 +187,7 @@ fn serving() -> Status {
         trouble: std::collections::BTreeMap::new(),
         restarts: 0,
         workers: Vec::new(),
+        left_alone: Vec::new(),
     };
     Status { helpers: vec![helper("rpc", L4s::Both, &[111, 1111]), helper("asks", L4s::Udp, &[])], ..Status::default() }
 }

@@ -97,7 +97,8 @@ fn wrong_parameters_are_refused_in_the_words_of_nfct() {
 #[test]
 fn a_name_is_cut_to_what_the_kernel_keeps() {
     assert_eq!(cut("averyveryverylongnameofthirtytwo1"), "averyveryverylongnameofthirtytw");
-    assert_eq!(cut("äääääääääääääääää").len(), 30);
+    assert_eq!(cut("äääääääääääääääää"), "äääääääääääääää\\xc3");
+    assert_eq!(cut("\\xff234567890123456789012345678901xx"), "\\xff234567890123456789012345678901");
     assert_eq!(cut(""), "");
 }
 
@@ -124,4 +125,16 @@ fn what_is_not_there_is_the_kernels_word() {
         let Err(Said(text)) = obey(&mut &mut kernel, &command, &mut Vec::new()) else { panic!("found") };
         assert_eq!(text, "netlink error: No such file or directory");
     }
+}
+
+#[test]
+fn what_is_listed_can_be_deleted_whatever_its_bytes() {
+    let odd = cthelper_proto::netlink::name::shown(b"a\xff\x1b[2J").into_owned();
+    let mut kernel = Fake::default();
+    let mut out = Vec::new();
+    for (verb, line) in [(Verb::Add, format!("{odd} inet udp replied 20")), (Verb::List, String::new()), (Verb::Delete, odd)] {
+        obey(&mut &mut kernel, &parse(verb, &words(&line)).unwrap(), &mut out).unwrap_or_else(|Said(text)| panic!("{text}"));
+    }
+    assert!(out.starts_with(b".a\\xff\\x1b[2J = {\n"), "{}", String::from_utf8_lossy(&out));
+    assert!(kernel.timeouts.is_empty());
 }

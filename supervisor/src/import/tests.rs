@@ -1,3 +1,5 @@
+use cthelper_policy::config::Config;
+
 use super::*;
 
 fn ok(text: &str) -> (String, Vec<String>) {
@@ -157,13 +159,4 @@ fn any_bytes_are_read_or_refused() {
             Config::parse(&imported.toml, "result").unwrap();
         }
     });
-}
-
-#[test]
-fn a_file_that_is_not_there_is_said_so() {
-    let failure = run(Path::new("/nowhere/c.conf"), &mut Vec::new(), &mut Vec::new()).unwrap_err();
-    assert_eq!(
-        (failure.exit, failure.words.as_str()),
-        (Exit::NoInput, "/nowhere/c.conf: No such file or directory (os error 2)")
-    );
 }

@@ -17,6 +17,6 @@ const KNOWN: [(&str, &[L4]); 10] = [
 ];
 
 /// The protocols of a helper; `None` = conntrackd has none of this name, though somebody may have built one.
-pub fn protocols(name: &str) -> Option<&'static [L4]> {
+pub(super) fn protocols(name: &str) -> Option<&'static [L4]> {
     KNOWN.iter().find(|(known, _)| *known == name).map(|(_, protocols)| *protocols)
 }

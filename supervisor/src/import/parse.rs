@@ -11,45 +11,45 @@ use super::{Place, Remark, known};
 
 /// `Type NAME FAMILY PROTOCOL { ... }`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Instance {
+pub(super) struct Instance {
     /// Where `Type` stands.
-    pub at: Place,
+    pub(super) at: Place,
     /// Name of the helper.
-    pub name: String,
+    pub(super) name: String,
     /// Layer 3.
-    pub family: Family,
+    pub(super) family: Family,
     /// Layer 4.
     pub l4: L4,
     /// `QueueNum`.
-    pub queue: Option<(Place, u32)>,
+    pub(super) queue: Option<(Place, u32)>,
     /// `QueueLen`.
-    pub length: Option<(Place, u32)>,
+    pub(super) length: Option<(Place, u32)>,
     /// `Policy`, the first of each name.
-    pub policies: Vec<Policy>,
+    pub(super) policies: Vec<Policy>,
 }
 
 /// `Policy NAME { ... }`
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Policy {
+pub(super) struct Policy {
     /// Where `Policy` stands.
-    pub at: Place,
+    pub(super) at: Place,
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// `ExpectMax`.
-    pub max: Option<u32>,
+    pub(super) max: Option<u32>,
     /// `ExpectTimeout`, seconds.
-    pub timeout: Option<u32>,
+    pub(super) timeout: Option<u32>,
 }
 
 /// What was read.
 #[derive(Debug, Default)]
-pub struct Read {
+pub(super) struct Read {
     /// In the order in which they end.
-    pub instances: Vec<Instance>,
+    pub(super) instances: Vec<Instance>,
     /// What is not imported.
-    pub remarks: Vec<Remark>,
+    pub(super) remarks: Vec<Remark>,
     /// Where the first `Helper` stands.
-    pub helper_block: Option<Place>,
+    pub(super) helper_block: Option<Place>,
 }
 
 /// Top-level blocks that are conntrackd's other work.
@@ -75,7 +75,7 @@ struct Parser<'a> {
 }
 
 /// Reads a whole file.
-pub fn file(text: &str) -> Result<Read, Remark> {
+pub(super) fn file(text: &str) -> Result<Read, Remark> {
     let mut lexer = Lexer::new(text);
     lexer.by_ref().for_each(drop);
     let end = lexer.place();

@@ -4,7 +4,7 @@ use super::Place;
 
 /// One word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Token<'a> {
+pub(super) enum Token<'a> {
     /// A letter, then letters, digits, `.`, `-`, `_`; keywords too.
     Word(&'a str),
     /// Digits.
@@ -21,7 +21,7 @@ pub enum Token<'a> {
 
 impl Token<'_> {
     /// As a complaint names it.
-    pub fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         match self {
             Self::Word(text) | Self::Number(text) | Self::Path(text) => format!("`{text}`"),
             Self::Open => "`{`".to_owned(),
@@ -32,19 +32,19 @@ impl Token<'_> {
 }
 
 /// The words of `text`, each with its place.
-pub struct Lexer<'a> {
+pub(super) struct Lexer<'a> {
     rest: &'a str,
     at: Place,
 }
 
 impl<'a> Lexer<'a> {
     /// From the beginning.
-    pub fn new(text: &'a str) -> Self {
+    pub(super) fn new(text: &'a str) -> Self {
         Self { rest: text, at: Place { line: 1, column: 1 } }
     }
 
     /// Where the next word is looked for; after the last one, the end of the text.
-    pub fn place(&self) -> Place {
+    pub(super) fn place(&self) -> Place {
         self.at
     }
 

@@ -19,7 +19,7 @@ const TIMEOUT_MAX: u32 = 86_400;
 const EXPECT_MAX: u32 = 255;
 
 /// The text of the configuration.
-pub fn toml(instances: &[Instance], file: &str, remarks: &mut Vec<Remark>) -> String {
+pub(super) fn toml(instances: &[Instance], file: &str, remarks: &mut Vec<Remark>) -> String {
     let mut names: Vec<&str> = Vec::new();
     for instance in instances {
         if !names.contains(&instance.name.as_str()) {
