@@ -10,8 +10,10 @@ tools() {
     topology_clear
     tools_nfct
     tools_import
+    tools_names
     tools_expect
     tools_rules
+    tools_local
     tools_doctor
     echo "tools: $((SECONDS - begin)) s"
     summary ours-tools
@@ -71,20 +73,44 @@ tools_import() {
     "$BIN/cthelperctl" nfct flush helper
 }
 
+# Names of any bytes, made by nfct and by a program of its own: listed, shown without moving the cursor, deleted by what is shown.
+tools_names() {
+    local ctl="ip netns exec client $BIN/cthelperctl nfct" odd=$'o\xffd\x1b[2J' shown='o\xffd\x1b[2J' said
+    ip netns exec client nfct timeout add "$odd" inet udp replied 20
+    said=$($ctl list timeout | head -n 1)
+    if [ "$said" = ".$shown = {" ]; then result ours-tools names-timeout ''; else result ours-tools names-timeout "$(cat -v <<<"$said")"; fi
+    $ctl delete timeout "$shown" && [ -z "$(ip netns exec client nfct list timeout)" ] && said='' || said='it is still there'
+    result ours-tools names-timeout-delete "$said"
+    $ctl add timeout "$odd" inet udp replied 20 && ip netns exec client nfct get timeout "$odd" >/dev/null && said='' || said='nfct does not find it'
+    result ours-tools names-timeout-add "$said"
+    ip netns exec client nfct flush timeout
+    /usr/bin/python3 "$TOOLS/odd-helper.py" || { result ours-tools names-helper 'the kernel refuses the name'; return; }
+    said=$("$BIN/cthelperctl" nfct list helper | sed -n 's/^\t.name = \(.*\),$/\1/p')
+    if [ "$said" = "$shown" ]; then result ours-tools names-helper ''; else result ours-tools names-helper "$(cat -v <<<"$said")"; fi
+    said=$("$BIN/cthelperctl" doctor --json | /usr/bin/python3 -c '
+import json, sys
+shown = [finding["what"] for finding in json.load(sys.stdin)["findings"]]
+print("" if any(sys.argv[1] in what for what in shown) else shown)' "$shown")
+    result ours-tools names-doctor "$said"
+    "$BIN/cthelperctl" nfct delete helper "$shown" && [ -z "$(nfct list helper)" ] && said='' || said='it is still there'
+    result ours-tools names-helper-delete "$said"
+}
+
 # Expectations of several kinds come and go while conntrack and cthelperctl watch; both list them. What they print is the same.
 tools_expect() {
     local form pids=() master
     modprobe -a nf_conntrack_sane nft_ct nf_conntrack_netlink
     ip netns exec client sysctl -qw net.netfilter.nf_conntrack_events=1
     ip netns exec client nft -f "$TOOLS/expectations.nft" || { result ours-tools expect-rules 'nft refused the rules'; return; }
-    for form in '' '-o timestamp' '-o xml'; do
+    for form in '' '-o timestamp' '-o xml' '-o xml,timestamp'; do
         ip netns exec client stdbuf -oL conntrack -E expect $form >"/run/watch.theirs$form" 2>/dev/null & pids+=($!)
         ip netns exec client "$BIN/cthelperctl" expect watch $form >"/run/watch.ours$form" 2>/run/watch.words & pids+=($!)
     done
     sleep 2
     ip netns exec client /usr/bin/python3 "$TOOLS/master.py" & master=$!
     wait_for 10 _expected 4 || result ours-tools expect-made "$(ip netns exec client conntrack -C expect) of 4"
-    for form in '-f ipv4' '-f ipv6' '-f ipv4 -o xml' '-f ipv6 -o xml' '-f ipv4 -o id,extended'; do
+    for form in '-f ipv4' '-f ipv6' '-f ipv4 -o xml' '-f ipv6 -o xml' '-f ipv4 -o id,extended' '-f ipv4 -o xml,timestamp' '-f ipv6 -o Time' \
+        '-f ipv4 -o x,labels,ktimestamp,userspace' '-f ipv6 -o save'; do
         ip netns exec client conntrack -L expect $form 2>/dev/null | _timeless >/run/list.theirs
         ip netns exec client "$BIN/cthelperctl" expect list $form 2>/dev/null | _timeless >/run/list.ours
         same "expect-list${form// /}" /run/list.theirs /run/list.ours
@@ -98,7 +124,8 @@ tools_expect() {
     if _expected 0; then result ours-tools expect-flush ''; else result ours-tools expect-flush 'not empty'; fi
     sleep 1
     kill -INT "${pids[@]}" $master; wait "${pids[@]}" $master
-    for form in '' '-o xml'; do same "expect-watch${form// /}" "/run/watch.theirs$form" "/run/watch.ours$form"; done
+    sed -i 's/<when>.*<wday>/<when>TIME<wday>/' "/run/watch.theirs-o xml,timestamp" "/run/watch.ours-o xml,timestamp"
+    for form in '' '-o xml' '-o xml,timestamp'; do same "expect-watch${form// /}" "/run/watch.theirs$form" "/run/watch.ours$form"; done
     sed 's/^\[[0-9]\{10\}\.[0-9]\{1,6\} *\]\t/STAMP\t/' "/run/watch.theirs-o timestamp" >/run/stamps.theirs
     sed 's/^\[[0-9]\{10\}\.[0-9]\{1,6\} *\]\t/STAMP\t/' "/run/watch.ours-o timestamp" >/run/stamps.ours
     same expect-watch-stamped /run/stamps.theirs /run/stamps.ours
@@ -134,7 +161,10 @@ _expected() {
     [ $count = "$1" ]
 }
 # Seconds go on between two lists.
-_timeless() { sed 's/^[0-9]* proto/S proto/; s/<timeout>[0-9]*</<timeout>S</'; }
+_timeless() {
+    sed 's/^\[[0-9]\{10\}\.[0-9]\{1,6\} *\]\t/STAMP\t/; s/^\(STAMP\t\)\?[0-9]* proto/\1S proto/; s/<timeout>[0-9]*</<timeout>S</
+        s/<when>.*<wday>/<when>TIME<wday>/'
+}
 
 # Rules load as they are printed, for what the daemon serves; --apply keeps them over a stop, --remove does away with them.
 tools_rules() {
@@ -168,10 +198,61 @@ tools_rules() {
     source_stop || result ours-tools rules-end 'no clean end on SIGTERM'
 }
 
-# Why a connection was not helped: rules that came too late, none at all, a flowtable that took it.
+# What `rules --output` prints, and nothing else of helpers, beside rules that drop by default: sessions that the router opens itself.
+tools_local() {
+    local ctl="$BIN/cthelperctl --runtime-dir $CTHELPERD_RUN" dialect name file
+    CTHELPERD_WHAT='--helper ftp --helper tftp' source_start ours || { result ours-tools local-start "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
+    server_start pyftpdlib
+    mkdir -p /run/tools-tftp; head -c 20000 /dev/urandom >/run/tools-tftp/file; chmod -R a+rX /run/tools-tftp
+    ip netns exec server in.tftpd -L -c -u root -s /run/tools-tftp >/dev/null 2>&1 & local tftpd=$!
+    wait_for 20 _tftp_listens
+    for dialect in none nft iptables; do
+        topology_clear
+        iptables -t raw -F 2>/dev/null; ip6tables -t raw -F 2>/dev/null
+        nft -f - <<'RULES'
+table inet closed {
+    chain allowed {
+        ct state established,related accept
+        ct state new tcp dport 21 accept
+        ct state new udp dport 69 accept
+        icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-solicit, nd-router-advert } accept
+    }
+    chain incoming { type filter hook input priority 0; policy drop; jump allowed; }
+    chain outgoing { type filter hook output priority 0; policy drop; jump allowed; }
+}
+RULES
+        case $dialect in
+            nft) $ctl rules nft --output | nft -f - ;;
+            iptables) $ctl rules iptables --output | bash -e ;;
+        esac || { result ours-tools local-$dialect-rules 'refused'; continue; }
+        # Without rules nothing comes: so what comes below is the rules' doing.
+        if [ $dialect = none ]; then
+            transfer curl - 10.0.2.2 pasv 4 >/dev/null && result ours-tools local-none 'came without rules' || result ours-tools local-none ''
+            continue
+        fi
+        for name in 4-pasv 4-port 6-epsv 6-eprt; do
+            file=10.0.2.2; [ ${name%-*} = 6 ] && file=fd00:2::2
+            transfer curl - $file ${name#*-} 20 >/run/why.local && : >/run/why.local
+            result ours-tools local-$dialect-ftp-$name "$(</run/why.local)"
+        done
+        for name in 10.0.2.2 '[fd00:2::2]'; do
+            rm -f /run/tools-tftp.got
+            curl -g -sS -m 12 -o /run/tools-tftp.got "tftp://$name/file" 2>/run/why.local && cmp /run/tools-tftp/file /run/tools-tftp.got >/run/why.local 2>&1
+            result ours-tools "local-$dialect-tftp-$name" "$(tr '\n' ' ' </run/why.local)"
+        done
+    done
+    kill $tftpd; wait $tftpd 2>/dev/null
+    iptables -t raw -F 2>/dev/null; ip6tables -t raw -F 2>/dev/null
+    source_stop || result ours-tools local-end 'no clean end on SIGTERM'
+}
+_tftp_listens() { ip netns exec server ss -Hlun 'sport = 69' | grep -q .; }
+
+# Why a connection was not helped: rules that came too late, none at all, a flowtable that took it, a helper that is switched off, a worker
+# that it ended twice, a circuit that is open.
 tools_doctor() {
     local listener client
-    source_start ours || { result ours-tools doctor-start "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
+    printf '[helper.ftp]\n[helper.ftp.restart]\nlimit = { burst = 2 }\n' >/run/tools-doctor.toml
+    CTHELPERD_WHAT='--config /run/tools-doctor.toml' source_start ours || { result ours-tools doctor-start "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
     server_stop; server_evict server
     ip netns exec server /usr/bin/python3 "$TOOLS/echo.py" & listener=$!
     wait_for 10 _listening server
@@ -182,6 +263,7 @@ tools_doctor() {
     _doctor 40001 'it began before they were loaded' late
     _talks 40002 'has the helper ftp' attached
     _doctor 40009 'is tracked here' absent
+    _unhelped
     nft flush ruleset
     modprobe -a nf_flow_table nf_flow_table_inet nft_flow_offload
     nft -f - <<'RULES' || result ours-tools doctor-flowtable 'nft refused the flowtable'
@@ -197,6 +279,24 @@ RULES
     kill $(jobs -p | grep -v "^$SOURCE_PID$") 2>/dev/null; wait $listener 2>/dev/null
     source_stop || result ours-tools doctor-end 'no clean end on SIGTERM'
 }
+# The attached connection, in each state in which its packets pass all the same.
+_unhelped() {
+    local ctl="$BIN/cthelperctl --runtime-dir $CTHELPERD_RUN" worker
+    $ctl disable ftp; _doctor 40002 'which is disabled' disabled
+    $ctl enable ftp; _doctor 40002 'has the helper ftp, and' enabled
+    for _ in 1 2; do   # It talks on, so a worker that stands still has a packet of it in hand.
+        worker=$(ours_worker)
+        kill -STOP "$worker"; wait_for 15 _replaced "$worker"
+    done
+    _doctor 40002 'is left alone for' left-alone
+    kill -KILL "$(ours_worker)"; wait_for 15 _tripped
+    _doctor 40002 'whose circuit is open' circuit
+    $ctl restart ftp; wait_for 15 ours_serving
+    _doctor 40002 'is left alone for' left-alone-still
+}
+_replaced() { ours_serving && [ "$(ours_worker)" != "$1" ]; }
+_tripped() { ours_status | grep -q '"state":"tripped"'; }
+
 # PORT WORDS NAME: opens a connection from that port and keeps it; then as _doctor.
 _talks() {
     ip netns exec client /usr/bin/python3 "$TOOLS/echo.py" "$1" 10.0.2.2 &
