@@ -79,7 +79,9 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Permission(reason) | Self::Kernel(reason) | Self::Unavailable(reason) | Self::System(reason) => f.write_str(reason),
+            Self::Permission(reason) | Self::Kernel(reason) | Self::Unavailable(reason) | Self::System(reason) => {
+                f.write_str(reason)
+            }
         }
     }
 }
