@@ -12,6 +12,7 @@
 . "$REPO/tests/vm/guest/events.sh"
 . "$REPO/tests/vm/guest/events-two.sh"
 . "$REPO/tests/vm/guest/records.sh"
+. "$REPO/tests/vm/guest/outside.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -49,4 +50,5 @@ server_stop
 case " $* " in *" ours "*) events_two ;; esac
 for source in "$@"; do datagrams $source; done
 records_all "$@"
+case " $* " in *" ours "*) outside ;; esac
 exit 0
