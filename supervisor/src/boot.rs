@@ -68,7 +68,9 @@ pub struct Options {
 pub enum Failure {
     /// A privilege is missing.
     Permission(String),
-    /// The kernel or another daemon stands in the way.
+    /// The kernel lacks what is needed: as long as it does, no start succeeds.
+    Kernel(String),
+    /// Another daemon stands in the way, or a worker does not start.
     Unavailable(String),
     /// The machine failed.
     System(String),
@@ -77,7 +79,9 @@ pub enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Permission(reason) | Self::Unavailable(reason) | Self::System(reason) => f.write_str(reason),
+            Self::Permission(reason) | Self::Kernel(reason) | Self::Unavailable(reason) | Self::System(reason) => {
+                f.write_str(reason)
+            }
         }
     }
 }
@@ -86,6 +90,7 @@ impl From<Fault> for Failure {
     fn from(fault: Fault) -> Self {
         match fault.errno {
             Errno::EPERM | Errno::EACCES => Self::Permission(fault.to_string()),
+            _ if fault.lacking => Self::Kernel(fault.to_string()),
             _ => Self::Unavailable(fault.to_string()),
         }
     }

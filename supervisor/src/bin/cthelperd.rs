@@ -27,6 +27,8 @@ mod exit {
     pub(crate) const UNAVAILABLE: u8 = 69;
     pub(crate) const SOFTWARE: u8 = 70;
     pub(crate) const OS: u8 = 71;
+    /// `EX_OSFILE`: here a module of the kernel.
+    pub(crate) const KERNEL: u8 = 72;
     pub(crate) const NO_PERMISSION: u8 = 77;
     pub(crate) const CONFIG: u8 = 78;
 }
@@ -88,6 +90,7 @@ fn serve(run: Run) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure @ Failure::Permission(_)) if nix::unistd::geteuid().is_root() => give_up(exit::NO_PERMISSION, failure),
         Err(failure @ Failure::Permission(_)) => give_up(exit::NO_PERMISSION, format!("{failure}; run it as root")),
+        Err(failure @ Failure::Kernel(_)) => give_up(exit::KERNEL, failure),
         Err(failure @ Failure::Unavailable(_)) => give_up(exit::UNAVAILABLE, failure),
         Err(failure @ Failure::System(_)) => give_up(exit::OS, failure),
     }

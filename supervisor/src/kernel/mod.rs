@@ -161,12 +161,14 @@ pub struct Fault {
     pub errno: Errno,
     /// What the operator can do, if we know.
     pub remedy: Option<String>,
+    /// The kernel is without what this takes, so trying again is useless.
+    pub lacking: bool,
 }
 
 impl Fault {
     /// A fault without a remedy.
     pub fn new(doing: impl Into<String>, errno: Errno) -> Self {
-        Self { doing: doing.into(), errno, remedy: None }
+        Self { doing: doing.into(), errno, remedy: None, lacking: false }
     }
 
     /// Adds what the operator can do.
@@ -174,6 +176,12 @@ impl Fault {
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
+    }
+
+    /// As [`Self::remedy`], where the kernel has to get a module or to be another one.
+    #[must_use]
+    pub fn lacks(self, remedy: impl Into<String>) -> Self {
+        Self { lacking: true, ..self.remedy(remedy) }
     }
 }
 

@@ -13,6 +13,7 @@
 . "$REPO/tests/vm/guest/events-two.sh"
 . "$REPO/tests/vm/guest/records.sh"
 . "$REPO/tests/vm/guest/chains.sh"
+. "$REPO/tests/vm/guest/outside.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -50,4 +51,5 @@ server_stop
 case " $* " in *" ours "*) events_two; chains ;; esac
 for source in "$@"; do datagrams $source; done
 records_all "$@"
+case " $* " in *" ours "*) outside ;; esac
 exit 0

@@ -102,7 +102,7 @@ beside() {
     install -D -m 644 /usr/share/doc/cthelperd/examples/metrics.conf /etc/systemd/system/cthelperd.service.d/metrics.conf
     verdict metrics-restart eval 'systemctl daemon-reload && systemctl restart cthelperd && wait_for 20 serving'
     verdict metrics-port wait_for 10 scrape
-    verdict events-unit systemctl enable --now cthelperd-events@1
+    verdict events-unit events_start
     verdict events-subscribed wait_for 20 eval 'cthelperctl metrics | grep -q "^cthelperd_broker_subscribers 1"'
     verdict events-ftp moves 4 passive
     verdict events-in-journal wait_for 20 eval 'journalctl -b --no-pager -o cat -t cthelperd-events-1 | grep -q "dport=21 "'
@@ -157,6 +157,7 @@ without_module() {
     verdict module-out wait_for 10 modprobe -r nfnetlink_cthelper
     verdict module-start-fails eval '! systemctl start cthelperd'
     verdict module-given-up wait_for 60 failed
+    verdict module-tried-once is "$(unit NRestarts)" 0
     verdict module-status-says-what-to-do says_what_to_do
     systemctl status --no-pager -n 0 cthelperd
     rm /etc/modprobe.d/without.conf

@@ -50,7 +50,7 @@ upgraded() {
     local pid
     printf '[helper.ftp.restart]\nspares = 2\n[events.queue.1]\ngroups = ["cthelperd-events"]\n' >>/etc/cthelperd/cthelperd.toml
     verdict restart eval 'systemctl restart cthelperd && wait_for 20 serving'
-    verdict events-unit systemctl enable --now cthelperd-events@1
+    verdict events-unit events_start
     pid=$(supervisor)
     load_start; verdict upgrade-load [ $? = 0 ]
     table_watch

@@ -135,7 +135,7 @@ impl Queue {
         let wanted = settings(length);
         self.ask(&format!("configure queue {number}"), |out| queue::configure(out, seq, number, &wanted)).map_err(|fault| {
             match fault.errno {
-                Errno::EOPNOTSUPP => fault.remedy("this kernel is built without NETFILTER_NETLINK_GLUE_CT"),
+                Errno::EOPNOTSUPP => fault.lacks("this kernel is built without NETFILTER_NETLINK_GLUE_CT"),
                 _ => fault,
             }
         })

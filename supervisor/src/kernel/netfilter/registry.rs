@@ -164,7 +164,7 @@ fn explain(doing: &str, refusal: &Refusal) -> Fault {
     let fault = Fault::new(doing, refusal.errno);
     match refusal.errno {
         Errno::EINVAL if refusal.text.is_none() => {
-            fault.remedy("the kernel has no user-space helpers: modprobe nfnetlink_cthelper (CONFIG_NF_CT_NETLINK_HELPER)")
+            fault.lacks("the kernel has no user-space helpers: modprobe nfnetlink_cthelper (CONFIG_NF_CT_NETLINK_HELPER)")
         }
         Errno::EPERM => {
             fault.remedy("helpers are registered by root of the host only (CAP_NET_ADMIN in the initial user namespace)")
