@@ -12,6 +12,8 @@
 . "$REPO/tests/vm/guest/events.sh"
 . "$REPO/tests/vm/guest/events-two.sh"
 . "$REPO/tests/vm/guest/records.sh"
+. "$REPO/tests/vm/guest/chains.sh"
+. "$REPO/tests/vm/guest/outside.sh"
 [ $# -gt 0 ] || set -- kernel conntrackd ours
 
 : >"$VM_OUT/results"
@@ -46,7 +48,8 @@ for source in "$@"; do
 done
 server_stop
 [ -z "$SOURCE_PID" ] || source_stop
-case " $* " in *" ours "*) events_two ;; esac
+case " $* " in *" ours "*) events_two; chains ;; esac
 for source in "$@"; do datagrams $source; done
 records_all "$@"
+case " $* " in *" ours "*) outside ;; esac
 exit 0

@@ -5,7 +5,7 @@
 #
 # {IPv4 IPv6} x {none snat dnat} x {tcp, udp: what the first packet of an announced connection
 # announces}; then with every worker killed between two messages of each step. A line per case:
-#   chains 6.1 4-snat-tcp ok
+#   ours-chains 6.1 4-snat-tcp ok
 . "$REPO/tests/vm/guest/topology.sh"
 . "$REPO/tests/vm/guest/sources.sh"
 . "$REPO/tests/vm/guest/ftp-matrix.sh"
@@ -18,11 +18,11 @@ chains() {
     # Killed all at once and again and again, with a packet to come at once: none may pass unread, no circuit may open.
     printf '[helper.%s]\nworker = "'"$BIN"'/chain"\nrestart = { hold = "10s", backoff = { initial = "1ms", max = "1ms" }, limit = { burst = 1000 } }\n' \
         call media admit >/run/chains.toml
-    CTHELPERD_WHAT='--config /run/chains.toml' source_start ours || { result chains start "did not come up: $(tail -n 1 "$VM_OUT/cthelperd.log")"; source_stop; return; }
+    CTHELPERD_WHAT='--config /run/chains.toml' source_start ours || { result ours-chains start "did not come up: $(tail -n 1 "$VM_OUT/cthelperd.log")"; source_stop; return; }
     ip netns exec server "$CHAIN" server >>"$VM_OUT/chain-peer.log" 2>&1 & peer=$!
     wait_for 10 eval 'ip netns exec server ss -Hlun | grep -q ":1719 "'
     for nat in none snat dnat; do
-        chains_rules $nat || { result chains "rules-$nat" "nft refused the rules"; continue; }
+        chains_rules $nat || { result ours-chains "rules-$nat" "nft refused the rules"; continue; }
         for family in 4 6; do
             for kind in tcp udp; do chain $family-$nat-$kind $kind; done
         done
@@ -32,8 +32,8 @@ chains() {
     chains_judge
     chains_refused
     kill $peer; wait $peer 2>/dev/null
-    source_stop || result chains stop "did not end in order"
-    summary chains
+    source_stop || result ours-chains stop "did not end in order"
+    summary ours-chains
 }
 
 chains_rules() {
@@ -54,7 +54,7 @@ NFT
 chain() {   # case, kind, between
     local family=${1%%-*} why=''
     why=$(ip netns exec client "$CHAIN" client $(topology_target $nat $family) $2 "${3:-}" 2>&1) || why=${why:-failed}
-    result chains $1 "$(tail -n 1 <<<"$why")"
+    result ours-chains $1 "$(tail -n 1 <<<"$why")"
     "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN flows --tree >>"$VM_OUT/chains-trees" 2>&1
 }
 
@@ -71,21 +71,21 @@ for h in json.load(open(sys.argv[1]))["helpers"]:
     if h["expectations"] < 18: print(h["name"], h["expectations"], "expectations")
 PY
 )
-    result chains judged "${why//$'\n'/ }"
+    result ours-chains judged "${why//$'\n'/ }"
     why=''
     grep -q '^media .*└' "$VM_OUT/chains-trees" || why='no connection of media below another'
-    result chains tree "$why"
+    result ours-chains tree "$why"
 }
 
 # Without the next helper the announcement is refused by name.
 chains_refused() {
     source_stop
     printf '[helper.admit]\nworker = "'"$BIN"'/chain"\n' >/run/chains.toml
-    CTHELPERD_WHAT='--config /run/chains.toml' source_start ours || { result chains restart "did not come up"; return; }
+    CTHELPERD_WHAT='--config /run/chains.toml' source_start ours || { result ours-chains restart "did not come up"; return; }
     nat=none; chains_rules none
     ip netns exec client "$CHAIN" client 10.0.2.2 udp >/dev/null 2>&1
     ours_status | grep -q '"foreign-helper":1'
-    result chains refused "$([ $? = 0 ] || ours_status)"
+    result ours-chains refused "$([ $? = 0 ] || ours_status)"
 }
 
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
