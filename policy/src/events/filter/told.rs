@@ -4,12 +4,10 @@ use std::net::IpAddr;
 
 use cthelper_proto::netlink::conntrack::status;
 use cthelper_proto::netlink::report::Kind;
+use cthelper_proto::netlink::tuple::has_ports;
 
 use super::{Expr, Filter, Flag, Net, Place, Span, Test};
 use crate::events::socket_filter::condition::{self, Attribute, Check, Condition, Width};
-
-/// Protocols that have ports (`tuple::has_ports`): TCP, UDP, DCCP, SCTP, UDP-Lite.
-const WITH_PORTS: [u8; 5] = [6, 17, 33, 132, 136];
 
 impl Filter {
     /// Under this condition it may be true of an event of this kind, a kind of connections; otherwise it is not.
@@ -57,7 +55,8 @@ fn is_proto(protos: &[u8]) -> Condition {
 
 fn is_port(spans: &[Span], of: Attribute) -> Condition {
     let one = |Span(first, last): &Span| Condition::within(of, Width::Two, (*first).into(), (*last).into());
-    Condition::all([is_proto(&WITH_PORTS), Condition::any(spans.iter().map(one))])
+    let with_ports: Vec<u8> = (0..=u8::MAX).filter(|proto| has_ports(*proto)).collect();
+    Condition::all([is_proto(&with_ports), Condition::any(spans.iter().map(one))])
 }
 
 /// An address is in one of the nets, or is in none of them.
