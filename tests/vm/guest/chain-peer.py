@@ -79,21 +79,8 @@ def guarded(step, there):
         print("server:", error, flush=True)
 
 
-def call(there):
-    sock, _ = there.accept()
-    sock.settimeout(3 * PATIENCE)
-    said = bytearray()
-    while True:
-        asked = line(sock, said)
-        if asked == "OPEN":
-            sock.sendall(b"OPEN\r\n")
-            continue
-        media, port = listener(there.family, socket.SOCK_STREAM)
-        threading.Thread(target=guarded, args=(media_by_client, media)).start()
-        sock.sendall(f"{'THEN ' if asked.startswith('THEN') else ''}LISTEN tcp {port}\r\n".encode())
-
-
-def media_by_client(there):
+def requests(there):
+    """Of one connection: itself, its peer, and what is asked besides to open it, which is answered here."""
     sock, peer = there.accept()
     sock.settimeout(3 * PATIENCE)
     said = bytearray()
@@ -101,7 +88,19 @@ def media_by_client(there):
         asked = line(sock, said)
         if asked == "OPEN":
             sock.sendall(b"OPEN\r\n")
-            continue
+        else:
+            yield sock, peer, asked
+
+
+def call(there):
+    for sock, _, asked in requests(there):
+        media, port = listener(there.family, socket.SOCK_STREAM)
+        threading.Thread(target=guarded, args=(media_by_client, media)).start()
+        sock.sendall(f"{'THEN ' if asked.startswith('THEN') else ''}LISTEN tcp {port}\r\n".encode())
+
+
+def media_by_client(there):
+    for _, peer, asked in requests(there):
         data = connect(peer[0], port_of(asked))
         data.sendall(DATA)
         data.close()
