@@ -159,6 +159,8 @@ without_module() {
     verdict module-given-up wait_for 60 failed
     verdict module-tried-once is "$(unit NRestarts)" 0
     verdict module-status-says-what-to-do says_what_to_do
+    # Where no helper is taken, there is none to disable.
+    verdict module-disarm-succeeds wait_for 20 eval '[ "$(property cthelperd-disarm.service ActiveState)" = inactive ]'
     systemctl status --no-pager -n 0 cthelperd
     rm /etc/modprobe.d/without.conf
     systemctl reset-failed cthelperd
