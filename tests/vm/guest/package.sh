@@ -172,6 +172,7 @@ without_module() {
 purged() {
     cp /usr/sbin/cthelperctl /root/ctl
     CTL=/root/ctl
+    verdict purge-after-a-failure reader_fails
     verdict purge apt purge cthelperd $(dpkg-query -W -f '${Package} ' cthelperd-nfct 2>/dev/null)
     verdict purge-helpers-disabled disabled
     verdict purge-no-queue no_queue
