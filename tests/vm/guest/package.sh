@@ -82,7 +82,7 @@ upgraded() {
     verdict upgrade-enabled enabled
     verdict upgrade-watchdog is "$(unit WatchdogUSec)" 15s
     verdict upgrade-new-program eval 'cmp -s "/proc/$(supervisor)/exe" /usr/sbin/cthelperd'
-    verdict upgrade-one-keeper is "$(pgrep -fc '^/proc/self/exe keeper [0-9]+ [0-9]+$')" 1
+    verdict upgrade-one-keeper is "$(keepers)" 1
     verdict upgrade-no-deleted-file eval '! ls -l /proc/[0-9]*/exe 2>/dev/null | grep "cthelper.*deleted"'
     verdict nfct-instead-of-debians eval '! dpkg -S /usr/sbin/nfct | grep -v "^cthelperd-nfct:"'
     verdict nfct-debians-is-gone eval '! dpkg-query -W -f "\${db:Status-Abbrev}" nfct | grep ^ii'
