@@ -12,7 +12,7 @@ use signal_hook::low_level::exit;
 use super::hub::{Hub, Sockets};
 use super::protocol::{FromBroker, Kind, ToBroker};
 use crate::evidence::text::one_line;
-use crate::warden::protocol::{Heard, say, wait_for};
+use crate::seqpacket::{Heard, say, wait_for};
 use crate::warden::trace_me;
 
 /// First argument of a broker; uid and gid follow.
