@@ -18,7 +18,7 @@ use crate::queues::Queue;
 use crate::registry::{Registry, object};
 use crate::text::printable;
 
-/// The answer of a kernel in which nfnetlink_cthelper is not loaded; with that module go all helpers of user space.
+/// The answer of a kernel in which `nfnetlink_cthelper` is not loaded; with that module go all helpers of user space.
 const NO_HELPERS: Errno = Errno::EINVAL;
 
 /// Disables every enabled helper whose queue is not among those `bound`, or is of the `estate`, and says which. Every one is tried; the
