@@ -177,7 +177,8 @@ fn words_that_are_no_text_are_refused_in_one_line_or_name_nothing() {
             let (said, name) = (unprivileged(place.program, &line), format!("{line:?}"));
             match said.code {
                 0 => {
-                    assert!(option.is_some_and(|option| option.ends_with("-dir")) && said.err.is_empty(), "{name}: {}", said.err)
+                    let is_a_folder = option.is_some_and(|option| option.ends_with("-dir"));
+                    assert!(is_a_folder && said.err.is_empty(), "{name}: {}", said.err);
                 }
                 1 if place.path == ["doctor"] => {}
                 1 => assert!(place.is_open() && said.err.lines().count() == 1, "{name}: {}", said.err),
