@@ -64,7 +64,7 @@ fn ssdp_subscription_by_a_web_page() {
         [callback, &format!("{origin}\r\n")],
     ]) {
         let mut flow = Control::over(Net::Snat4, n);
-        stage.kernel.carries(flow.client(&format!("SUBSCRIBE /e HTTP/1.1\r\n{}", segments[0])));
+        stage.kernel.carries(flow.client(format!("SUBSCRIBE /e HTTP/1.1\r\n{}", segments[0])));
         if !segments[1].is_empty() {
             stage.kernel.carries(flow.client(segments[1]));
         }
