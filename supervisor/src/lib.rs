@@ -3,7 +3,7 @@
 //!
 //! [`boot`] brings it up with a [`configuration`] · [`lane`] carries packets · [`kernel`] is what a lane needs of the kernel · [`spawn`] and [`warden`] make workers ·
 //! [`control`] answers the operator, [`broker`] everybody else · [`keeper`] outlives it · [`audit`] and [`quarantine`] keep evidence ·
-//! [`replay`] runs all this on a capture · [`cli`] is how all of it is called · [`import`] reads what an operator had before.
+//! [`seqpacket`] is how these processes speak · [`replay`] runs all this on a capture · [`cli`] is how all of it is called · [`import`] reads what an operator had before.
 
 pub mod audit;
 pub mod boot;
@@ -18,5 +18,6 @@ pub mod kernel;
 pub mod lane;
 pub mod quarantine;
 pub mod replay;
+pub(crate) mod seqpacket;
 pub mod spawn;
 pub mod warden;

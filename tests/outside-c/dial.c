@@ -269,7 +269,7 @@ static void seal(uint32_t *enforced, uint8_t *abi) {
 
 /* The server's lines of one connection: a cache, which may be lost. What must survive is the private byte: the newest segment ended
  * in the middle of a line. */
-struct lines { uint32_t flow, next, start; bool known, has_start, skip; uint8_t state; size_t length; uint8_t text[MAX_LINE]; };
+struct lines { uint32_t flow, next, start; bool known, begun, has_start, skip; uint8_t state; size_t length; uint8_t text[MAX_LINE]; };
 static struct lines cache[FLOWS];
 enum { MID_LINE = 2 };
 
@@ -311,17 +311,23 @@ static void line(const struct packet *p, struct verdict *v, const char *text, si
     snprintf(edit->put, sizeof edit->put, "%u", granted.port);
 }
 
+/* What is known of a connection, from either end: the private bytes come with the one that has nothing before it with the worker. */
+static struct lines *recall(const struct packet *p) {
+    struct lines *l = &cache[p->flow % FLOWS];
+    if (!l->known || l->flow != p->flow) {
+        if (!p->has_state) return NULL;                        /* nothing can be said of the packet */
+        *l = (struct lines){ .flow = p->flow, .known = true };
+    }
+    if (p->has_state) l->state = p->state;
+    return l;
+}
+
 /* Of the server's stream: lines joined over segments, also of one that comes again. A segment is read from its first byte only where a
  * line begins there; else from behind its first LF, so that text in the middle of a line is not taken for an announcement. */
-static void segment(const struct packet *p, struct verdict *v, const uint8_t *payload, size_t length) {
-    struct lines *l = &cache[p->flow % FLOWS], old;
-    if (!l->known || l->flow != p->flow) {
-        if (!p->has_state) return;                             /* without the private byte nothing is known */
-        *l = (struct lines){ .flow = p->flow, .next = p->seq, .known = true, .skip = p->state & MID_LINE };
-    }
-    l->state = p->has_state ? p->state : l->state;
+static void segment(struct lines *l, const struct packet *p, struct verdict *v, const uint8_t *payload, size_t length) {
+    if (!l->begun) { l->begun = true; l->next = p->seq; l->skip = l->state & MID_LINE; }
     bool newest = (int32_t)(p->seq + (uint32_t)length - l->next) > 0;
-    old = *l;
+    struct lines old = *l;
     if (p->seq != l->next) {                                   /* again, or behind a gap */
         l->length = 0;
         l->skip = !l->has_start || p->seq != l->start;
@@ -340,7 +346,7 @@ static void segment(const struct packet *p, struct verdict *v, const uint8_t *pa
             l->skip = true;
         } else l->text[l->length++] = payload[n];
     }
-    if (!newest) { old.state = l->state; *l = old; return; }
+    if (!newest) { *l = old; return; }
     l->next = p->seq + (uint32_t)length;
     v->state = l->length || l->skip ? MID_LINE : 0;
     v->new_state = v->state != l->state;
@@ -351,7 +357,8 @@ static void packet(const struct packet *p, const uint8_t *payload, size_t length
     static struct verdict v;
     memset(&v, 0, sizeof v);
     v.ticket = p->ticket;
-    if (p->is_tcp && p->info == 3) segment(p, &v, payload, length);   /* established, from the server */
+    struct lines *known = p->is_tcp ? recall(p) : NULL;
+    if (known && p->info == 3) segment(known, p, &v, payload, length);   /* established, from the server */
     if (queued == MAX_FRAMES) flush();
     put_verdict(&out, &v);
     queued++;

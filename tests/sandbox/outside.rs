@@ -8,8 +8,9 @@ use cthelper_proto::events::{Crash, Event};
 use cthelper_proto::types::CtInfo;
 use cthelper_supervisor::lane::Ended;
 use cthelper_tests::control::{Control, Net};
-use cthelper_tests::outside::in_c;
+use cthelper_tests::outside::{in_c, in_rust};
 use cthelper_tests::stage::{Play, Stage};
+use nix::sys::signal::Signal;
 
 fn dial(worker: PathBuf) -> Play {
     let mut play = Play::helper("dial").bears(1000);
@@ -106,4 +107,21 @@ fn a_worker_in_c_without_its_own_filter_is_refused_by_name() {
     let Ended::NotStarted(reason) = stage.ends() else { panic!("served") };
     assert!(reason.contains("Seccomp_filters: found 3, wanted at least 4"), "{reason}");
     assert_eq!(kernel.enabled(), Vec::<bool>::new());
+}
+
+/// The client's word is still with the worker when the server's answer comes: so it is when TCP sends the word again.
+#[test]
+fn a_worker_of_ones_own_learns_of_a_connection_from_both_ends() {
+    for worker in [in_rust(), in_c(&[])] {
+        let stage = dial(worker).start();
+        let mut flow = Control::over(Net::Snat6, 1);
+        let pid = stage.freeze();
+        let ids = stage.kernel.arrive([flow.client("SPLIT\n"), flow.server("DIAL ")]);
+        stage.kernel.has_fetched(ids.len());
+        stage.signal(pid, Signal::SIGCONT);
+        stage.kernel.come_back(&ids);
+        stage.kernel.carries(flow.server("4000\r\n"));
+        assert_eq!(stage.status().expectations, 1);
+        assert!(matches!(stage.stop(), Ended::Orderly));
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use cthelper_policy::config::ClassConfig;
 use cthelper_policy::restart::{Limit, OnCrash, OnDown};
 use cthelper_proto::ctl::{HelperStatus, LaneState};
 use cthelper_proto::events::Event;
@@ -242,12 +243,35 @@ fn new_settings_apply_while_packets_flow() {
     assert!(matches!(stage.stop(), Ended::Orderly));
 }
 
+/// Every setting that applies at once is changed while packets are with the worker and more come.
+#[test]
+fn a_reload_loses_no_packet_that_is_under_way() {
+    let play = Play::ftp().spares(1);
+    let mut config = play.setup.config.clone();
+    let stage = play.start();
+    has_spares(&stage, 1);
+    let mut flows: Vec<Control> = (0..5).map(|n| Control::over(Net::Snat4, n)).collect();
+    let (pid, before) = in_flight(&stage, flows.iter_mut().map(|flow| flow.client(PORT)).collect());
+    config.rules.loose = true;
+    config.restart.on_down = OnDown::Drop;
+    config.queue_length = 4096;
+    config.classes.insert("ftp".to_owned(), ClassConfig { expect_max: Some(4), ..ClassConfig::default() });
+    assert_eq!(stage.answer(|answer| Command::Reconfigure(Box::new(config), answer)), Ok(()));
+    let behind = stage.kernel.arrive(flows.iter_mut().map(|flow| flow.client("NOOP\r\n")));
+    stage.signal(pid, Signal::SIGCONT);
+    assert!(stage.kernel.come_back(&before).iter().all(is_helped), "by the one that had them");
+    assert!(stage.kernel.come_back(&behind).iter().all(|released| released.payload() == b"NOOP\r\n"));
+    assert_ne!(stage.serves_after(pid), pid, "which was told otherwise, and is relieved");
+    assert_eq!((ends(&stage.audited()), stage.status().restarts), (Vec::new(), 0));
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
 #[test]
 fn settings_that_do_not_fit_the_helper_change_nothing() {
     let play = Play::ftp();
     let mut config = play.setup.config.clone();
     let stage = play.start();
-    config.classes.insert("data".to_owned(), cthelper_policy::config::ClassConfig::default());
+    config.classes.insert("data".to_owned(), ClassConfig::default());
     config.restart.on_down = OnDown::Drop;
     let answer = stage.answer(|answer| Command::Reconfigure(Box::new(config.clone()), answer));
     assert_eq!(answer, Err("helper ftp: it has no class data".to_owned()));

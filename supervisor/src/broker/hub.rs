@@ -14,7 +14,7 @@ use super::client::Client;
 use super::metrics::Counts;
 use super::mirror::Mirror;
 use super::protocol::{Daemon, Figures, FromBroker, ToBroker};
-use crate::warden::protocol::{Heard, hear, say};
+use crate::seqpacket::{Heard, hear, say};
 
 mod attend;
 mod events;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::protocol::ToBroker;
-use crate::warden::protocol::say;
+use crate::seqpacket::say;
 
 /// A handle; cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -54,7 +54,7 @@ impl Link {
 mod tests {
     use super::*;
     use crate::broker::protocol::Daemon;
-    use crate::warden::protocol::{Heard, hear, pair};
+    use crate::seqpacket::{Heard, hear, pair};
 
     #[test]
     fn a_broker_that_does_not_read_costs_messages_and_no_time() {

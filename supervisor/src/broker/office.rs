@@ -33,8 +33,8 @@ use crate::audit::Audit;
 use crate::control::Governor;
 use crate::evidence::crash::signal_name;
 use crate::evidence::text::{escaped, one_line};
+use crate::seqpacket::{Heard, hear, pair};
 use crate::spawn::Identity;
-use crate::warden::protocol::{Heard, hear, pair};
 use crate::warden::{End, News, Post};
 
 /// How long a broker may take until `Ready`. Emulated machines need 0.3 s.

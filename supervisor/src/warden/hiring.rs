@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::post::Post;
-use super::protocol::{Heard, Instruction, Sealed, pair, say, wait_for};
+use super::protocol::{Instruction, Sealed};
 use super::run::ROLE;
+use crate::seqpacket::{Heard, pair, say, wait_for};
 use crate::spawn::{Recipe, RoleRecipe};
 
 /// How long the warden may take to confine itself, and to be gone when it is no longer wanted. Emulated machines need 0.3 s.

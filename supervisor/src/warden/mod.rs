@@ -22,7 +22,7 @@ mod children;
 mod class;
 mod hiring;
 mod post;
-pub(crate) mod protocol;
+mod protocol;
 mod registers;
 pub mod run;
 mod witness;

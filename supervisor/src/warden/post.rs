@@ -3,7 +3,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::protocol::{Heard, News, Order, hear, say};
+use super::protocol::{News, Order};
+use crate::seqpacket::{Heard, hear, say};
 use crate::spawn::{Channels, channels};
 
 /// A lane's connection to the warden; when it is dropped, the lane's workers are ended.

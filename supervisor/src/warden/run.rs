@@ -15,7 +15,8 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::children::{Children, Name};
-use super::protocol::{DESCRIPTORS, Heard, Instruction, News, Order, Sealed, hear, say, wait_for};
+use super::protocol::{Instruction, News, Order, Sealed};
+use crate::seqpacket::{DESCRIPTORS, Heard, hear, say, wait_for};
 use crate::spawn::{Recipe, RoleRecipe};
 use crate::{broker, keeper};
 

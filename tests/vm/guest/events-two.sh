@@ -85,7 +85,7 @@ two_traffic() {
     two_reader 0 --queue 4 --count >"$TWO/count" 2>"$TWO/count.err" & count=$!
     LC_ALL=C conntrack -E >"$TWO/conntrack" 2>"$TWO/conntrack.err" & conntrack=$!
     wait_for 20 two_serving 5 || result ours-events-two subscribed "$(two_ctl metrics | grep '^cthelperd_broker_subscribers')"
-    wait_for 5 grep -q ' 12 .* 00000007 ' /proc/net/netlink   # conntrack(8) has joined its three groups
+    wait_for 20 grep -q ' 12 .* 00000007 ' /proc/net/netlink   # conntrack(8) has joined its three groups
     ip netns exec server /usr/bin/python3 "$TWO_GUEST/two.py" serve & serving=$!
     wait_for 10 eval 'ip netns exec server ss -Hltn | grep -q ":80 "'
     two_verdict traffic ip netns exec client /usr/bin/python3 "$TWO_GUEST/two.py" make

@@ -120,7 +120,7 @@ extra_end() {
     lost=$(awk '{ n += $6 + $7 } END { print n + 0 }' /proc/net/netfilter/nfnetlink_queue)
     if [ "$lost" = 0 ]; then result ours-end no-packet-lost ''; else result ours-end no-packet-lost "$lost dropped"; fi
     kill -TERM $SOURCE_PID
-    wait_for 8 _gone $SOURCE_PID
+    wait_for 20 _gone $SOURCE_PID
     said=$("$BIN/cthelperctl" nfct list helper | grep -c 'status = disabled')
     if [ "$said" = 2 ]; then result ours-end left-disabled ''; else result ours-end left-disabled "$said of 2 objects disabled"; fi
     if source_stop; then result ours-end sigterm ''; else result ours-end sigterm "no clean end on SIGTERM"; fi

@@ -5,5 +5,5 @@
 pid=$(ours_worker)
 [ -n "$pid" ] || { echo "no worker found"; exit 1; }
 kill -"$1" "$pid"
-wait_for 3 _gone "$pid" || { echo "worker $pid survives SIG$1"; kill -KILL "$pid"; exit 1; }
+wait_for 20 _gone "$pid" || { echo "worker $pid survives SIG$1"; kill -KILL "$pid"; exit 1; }
 sleep "${2:-0}"

@@ -7,6 +7,7 @@ The client prints a line for each case, over IPv4 and IPv6 at once: NAME ok, or 
 so of two who are told 4000 one is told another port. With `wait` it stops after a call and goes on with the same
 control connection when a line comes on stdin.
 """
+import contextlib
 import os
 import socket
 import sys
@@ -65,24 +66,34 @@ def serve(addr):
 
 # ---- client ----------------------------------------------------------------------------------
 
+@contextlib.contextmanager
+def step(what):
+    try:
+        yield
+    except OSError as error:
+        raise type(error)(f'{what}: {error}') from error
+
+
 class Control:
     def __init__(self, host, seconds):
         self.host, self.seconds = host, seconds
-        self.socket = socket.create_connection((host, CONTROL), seconds)
+        with step(f'connecting to {CONTROL}'):
+            self.socket = socket.create_connection((host, CONTROL), seconds)
         self.lines = self.socket.makefile()
 
     def told(self, word):
-        self.socket.sendall(word.encode() + b'\n')
-        verb, port = self.lines.readline().split()
+        with step(f'asking {word}'):
+            self.socket.sendall(word.encode() + b'\n')
+            verb, port = self.lines.readline().split()
         if verb != 'DIAL':
             raise ValueError(f'{verb} {port}')
         return int(port)
 
     def dials(self, port):
-        with socket.create_connection((self.host, port), self.seconds) as s:
+        with step(f'dialling {port}'), socket.create_connection((self.host, port), self.seconds) as s:
             said = s.recv(100)
-            if said != b'called':
-                raise ValueError(f'port {port} says {said}')
+        if said != b'called':
+            raise ValueError(f'port {port} says {said}')
 
     def call(self, word='CALL'):
         self.dials(self.told(word))
@@ -128,12 +139,17 @@ def outlives(host, seconds, moved):
 READY, GO = threading.Barrier(3), threading.Event()
 
 
+def say(line):
+    """In one write: the cases print side by side."""
+    print(line + '\n', end='', flush=True)
+
+
 def attempt(name, case, *args):
     try:
         case(*args)
-        print(name, 'ok', flush=True)
+        say(f'{name} ok')
     except (OSError, ValueError, threading.BrokenBarrierError) as error:
-        print(name, f'{type(error).__name__}: {error}', flush=True)
+        say(f'{name} {type(error).__name__}: {error}')
         READY.abort()
 
 

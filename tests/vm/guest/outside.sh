@@ -26,7 +26,7 @@ outside_killed() {
     exec 9>$OUTSIDE_RUN/go
     wait_for 30 grep -q ready $OUTSIDE_RUN/said
     pid=$(ours_worker)
-    kill -KILL $pid && wait_for 3 _gone $pid
+    kill -KILL $pid && wait_for 20 _gone $pid
     echo go >&9; exec 9>&-
     wait $caller
     while read -r name why; do result ours-outside "$1-$name" "${why#ok}"; done < <(grep '^killed' $OUTSIDE_RUN/said)

@@ -82,7 +82,7 @@ upgraded() {
     verdict upgrade-enabled enabled
     verdict upgrade-watchdog is "$(unit WatchdogUSec)" 15s
     verdict upgrade-new-program eval 'cmp -s "/proc/$(supervisor)/exe" /usr/sbin/cthelperd'
-    verdict upgrade-one-keeper is "$(pgrep -fc '^/proc/self/exe keeper [0-9]+ [0-9]+$')" 1
+    verdict upgrade-one-keeper is "$(keepers)" 1
     verdict upgrade-no-deleted-file eval '! ls -l /proc/[0-9]*/exe 2>/dev/null | grep "cthelper.*deleted"'
     verdict nfct-instead-of-debians eval '! dpkg -S /usr/sbin/nfct | grep -v "^cthelperd-nfct:"'
     verdict nfct-debians-is-gone eval '! dpkg-query -W -f "\${db:Status-Abbrev}" nfct | grep ^ii'
@@ -159,6 +159,8 @@ without_module() {
     verdict module-given-up wait_for 60 failed
     verdict module-tried-once is "$(unit NRestarts)" 0
     verdict module-status-says-what-to-do says_what_to_do
+    # Where no helper is taken, there is none to disable.
+    verdict module-disarm-succeeds wait_for 20 eval '[ "$(property cthelperd-disarm.service ActiveState)" = inactive ]'
     systemctl status --no-pager -n 0 cthelperd
     rm /etc/modprobe.d/without.conf
     systemctl reset-failed cthelperd
@@ -170,6 +172,7 @@ without_module() {
 purged() {
     cp /usr/sbin/cthelperctl /root/ctl
     CTL=/root/ctl
+    verdict purge-after-a-failure reader_fails
     verdict purge apt purge cthelperd $(dpkg-query -W -f '${Package} ' cthelperd-nfct 2>/dev/null)
     verdict purge-helpers-disabled disabled
     verdict purge-no-queue no_queue

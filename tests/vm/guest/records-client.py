@@ -147,9 +147,10 @@ CASES = {
 def run(name, case):
     try:
         case()
-        print(name, 'ok', flush=True)
+        verdict = 'ok'
     except Exception as error:
-        print(name, str(error) or type(error).__name__, flush=True)
+        verdict = str(error) or type(error).__name__
+    print(f'{name} {verdict}\n', end='', flush=True)   # in one write: the cases print side by side
 
 
 threads = [threading.Thread(target=run, args=pair) for pair in CASES.items()]

@@ -77,6 +77,7 @@ left_by_mistake() { comm -13 /root/files.before /root/files.after | grep -v -x -
 erased() {
     cp /usr/sbin/cthelperctl /root/ctl
     CTL=/root/ctl
+    verdict erase-after-a-failure reader_fails
     verdict erase change -e cthelperd-nfct cthelperd
     verdict erase-helpers-disabled disabled
     verdict erase-no-queue no_queue

@@ -92,7 +92,7 @@ source_stop() {
     local s=0
     if [ -n "$SOURCE_PID" ]; then
         kill -TERM $SOURCE_PID 2>/dev/null
-        wait_for 8 _gone $SOURCE_PID || { kill -KILL $SOURCE_PID 2>/dev/null; s=1; }
+        wait_for 20 _gone $SOURCE_PID || { kill -KILL $SOURCE_PID 2>/dev/null; s=1; }
         wait $SOURCE_PID 2>/dev/null || s=1
     fi
     nft flush ruleset

@@ -87,7 +87,7 @@ kill_supervisor() {
     local pid
     pid=$(supervisor_pid)
     kill -KILL "$pid"
-    wait_for 5 _gone "$pid"
+    wait_for 20 _gone "$pid"
 }
 
 # Sessions across the death of the supervisor. `load`: with downloads in the background. `stuck`: with these, and packets that the
@@ -140,12 +140,12 @@ death_and_return() {   # LABEL [load|stuck]
 death_of_both() {
     kill -KILL "$(supervisor_pid)" "$(keeper_pid)"
     wait $SOURCE_PID 2>/dev/null
-    wait_for 5 keeper_gone
+    wait_for 20 keeper_gone
     verdict both-queue-gone [ -z "$(queue_line)" ]
     "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN doctor 2>/dev/null | grep -q 'NEW CONNECTIONS WITH THIS HELPER BREAK'
     verdict both-doctor-knows [ $? = 0 ]
     death_start; verdict both-start [ $? = 0 ]
-    verdict both-keeper wait_for 5 keeper_there
+    verdict both-keeper wait_for 20 keeper_there
     verdict both-ipv4 eval 'transfer curl client "$(topology_target snat 4)" pasv 20'
     verdict both-ipv6 eval 'transfer curl client "$(topology_target snat 6)" eprt 20'
 }
@@ -155,7 +155,7 @@ death_of_keeper() {
     local pid
     pid=$(keeper_pid)
     kill -KILL "$pid"
-    wait_for 5 _gone "$pid"
+    wait_for 20 _gone "$pid"
     verdict keeper-replaced wait_for 20 keeper_there
     sleep 1
     verdict keeper-no-trouble eval '[ -z "$(ours_status | grep keeper-lost)" ]'
@@ -172,9 +172,9 @@ death_with_hung_keeper() {
     death_start; verdict hung-start [ $? = 0 ]
     verdict hung-helped eval 'transfer curl client "$(topology_target snat 4)" epsv 20'
     kill -CONT "$keeper"
-    verdict hung-then-ends wait_for 5 _gone "$keeper"
+    verdict hung-then-ends wait_for 20 _gone "$keeper"
     verdict hung-keeper-is-its-own keeper_is_its_own "$keeper"
-    verdict hung-one-queue wait_for 5 eval '[ "$(grep -c "^ *62[0-9][0-9] " /proc/net/netfilter/nfnetlink_queue)" = 1 ]'
+    verdict hung-one-queue wait_for 20 eval '[ "$(grep -c "^ *62[0-9][0-9] " /proc/net/netfilter/nfnetlink_queue)" = 1 ]'
 }
 
 # A restart that hands over: what comes meanwhile waits for the successor.
@@ -201,7 +201,7 @@ death_without_return() {
     wait $SOURCE_PID 2>/dev/null
     "$BIN/cthelperctl" disarm >/run/disarm.log
     verdict disarm-disabled is_disabled
-    verdict disarm-keeper-ends wait_for 5 keeper_gone
+    verdict disarm-keeper-ends wait_for 20 keeper_gone
     verdict disarm-queue-gone [ -z "$(queue_line)" ]
     verdict disarm-connects ip netns exec client timeout 10 bash -c 'exec 3<>/dev/tcp/10.0.2.2/21; read -r -t 8 line <&3; [ "${line:0:3}" = 220 ]'
     death_start; verdict disarm-start [ $? = 0 ]
@@ -218,7 +218,7 @@ death_elsewhere() {
     death_start; verdict elsewhere-start [ $? = 0 ]
     verdict elsewhere-adopted [ "$(adopted)" = $((before + 1)) ]
     verdict elsewhere-same-socket [ "$(queue_column 2)" = "$port" ]
-    verdict elsewhere-one-keeper [ "$(pgrep -fc '^/proc/self/exe keeper [0-9]+ [0-9]+$')" = 1 ]
+    verdict elsewhere-one-keeper wait_for 20 eval '[ "$(pgrep -fc "^/proc/self/exe keeper [0-9]+ [0-9]+$")" = 1 ]'
     verdict elsewhere-helped eval 'transfer curl client "$(topology_target snat 4)" epsv 20'
 }
 
@@ -227,11 +227,11 @@ death_orderly() {
     death_sessions 1
     wait_for 120 said_or_over ready
     kill -TERM $SOURCE_PID
-    wait_for 8 _gone $SOURCE_PID
+    wait_for 20 _gone $SOURCE_PID
     wait $SOURCE_PID
     verdict orderly-status [ $? = 0 ]
     verdict orderly-disabled is_disabled
-    verdict orderly-keeper-ends wait_for 3 keeper_gone
+    verdict orderly-keeper-ends wait_for 20 keeper_gone
     verdict orderly-no-socket [ ! -e $CTHELPERD_RUN/keeper.sock ]
     verdict orderly-queue-gone [ -z "$(queue_line)" ]
     : >$DEATH/dead
@@ -243,7 +243,7 @@ death_orderly() {
     source_halt
 }
 # Ends `ours` and leaves rules and helpers as they are.
-source_halt() { kill -TERM $SOURCE_PID; wait_for 8 _gone $SOURCE_PID; wait $SOURCE_PID; SOURCE_PID=''; }
+source_halt() { kill -TERM $SOURCE_PID; wait_for 20 _gone $SOURCE_PID; wait $SOURCE_PID; SOURCE_PID=''; }
 
 # As a service with a file descriptor store: supervisor and keeper are killed, the manager has the socket.
 death_as_service() {
@@ -265,7 +265,7 @@ death_as_service() {
     : >$DEATH/back
     death_sessions_end service
     source_halt; verdict service-stops [ $? = 0 ]
-    verdict service-queue-gone eval 'sleep 0.5; [ -z "$(queue_line)" ]'
+    verdict service-queue-gone wait_for 20 eval '[ -z "$(queue_line)" ]'
 }
 
 # With vsftpd: under load pyftpdlib now and then closes a session by mistake (see ftp-server.py), with and without a helper.

@@ -9,6 +9,7 @@ tools() {
     good=0 total=0
     topology_clear
     tools_nfct
+    tools_nfct_there
     tools_import
     tools_names
     tools_expect
@@ -35,6 +36,22 @@ tools_nfct() {
     _nfct_all "/run/tools-nfct:$PATH" >"$VM_OUT/tools.nfct.ours" 2>&1
     same nfct "$VM_OUT/tools.nfct.theirs" "$VM_OUT/tools.nfct.ours"
     result ours-tools nfct-lines "$([ "$(grep -c '^=> 0' "$VM_OUT/tools.nfct.theirs")" -ge 60 ] || echo "nfct itself hardly ran")"
+}
+# What is there with classes of its own: nfct blames a module, ours says what is so, and leaves what is served alone.
+tools_nfct_there() {
+    local ctl="$BIN/cthelperctl nfct" said
+    /usr/bin/python3 "$TOOLS/odd-helper.py" tftp || { result ours-tools nfct-there 'the kernel refuses it'; return; }
+    said=$(/usr/sbin/nfct add helper tftp inet udp 2>&1); said="$? $(tail -n 1 <<<"$said")"
+    [ "$said" = '1 Maybe unload nf_conntrack_tftp.ko first?' ] && said=''
+    result ours-tools nfct-there-theirs "$said"
+    said=$($ctl add helper tftp inet udp 2>&1); said="$? $(tail -n 1 <<<"$said")"
+    case $said in "1 Maybe 'nfct delete helper tftp' first"*) said='' ;; esac
+    result ours-tools nfct-there "$said"
+    /usr/bin/python3 "$TOOLS/odd-helper.py" tftp 1
+    said=$($ctl add helper tftp inet udp 2>&1 && /usr/sbin/nfct get helper tftp | grep -c 'status = enabled')
+    [ "$said" = 1 ] && said=''
+    result ours-tools nfct-there-served "$said"
+    /usr/sbin/nfct flush helper
 }
 # In a namespace of its own, for the timeouts; the helpers are the machine's, and flushed first.
 _nfct_all() {

@@ -20,6 +20,7 @@ failed() { [ "$(unit ActiveState)" = failed ]; }
 supervisor() { unit MainPID; }
 another() { [ "$(supervisor)" != "$1" ] && [ "$(supervisor)" != 0 ] && active && serving; }
 keeper() { pgrep -f '^/proc/self/exe keeper [0-9]+ [0-9]+$' | head -n 1; }
+keepers() { pgrep -fc '^/proc/self/exe keeper [0-9]+ [0-9]+$'; }
 no_keeper() { [ -z "$(keeper)" ]; }
 queue_port() { awk '$1 >= 6200 && $1 < 6300 { print $2; exit }' /proc/net/netfilter/nfnetlink_queue; }
 no_queue() { is "$(queue_port)" ''; }

@@ -9,7 +9,7 @@
 
 use std::io::Write;
 
-use cthelper_proto::netlink::cthelper::DISABLED;
+use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
 use cthelper_supervisor::keeper::ledger::Life;
 use nix::errno::Errno;
 
@@ -18,20 +18,33 @@ use crate::queues::Queue;
 use crate::registry::{Registry, object};
 use crate::text::printable;
 
+/// The answer of a kernel in which `nfnetlink_cthelper` is not loaded; with that module go all helpers of user space.
+const NO_HELPERS: Errno = Errno::EINVAL;
+
 /// Disables every enabled helper whose queue is not among those `bound`, or is of the `estate`, and says which. Every one is tried; the
-/// first refusal is the failure. Where the queues are not known nothing is disabled.
+/// first refusal is the failure. Where the queues are not known nothing is disabled. A kernel that takes no helpers has none to disable.
 pub fn run<R: Registry>(
     open: impl FnOnce() -> Result<R, Errno>,
     bound: impl FnOnce() -> Result<Vec<Queue>, String>,
     estate: &Life,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let mut kernel = open().map_err(|errno| refused("open netlink", errno))?;
-    let helpers = kernel.list().map_err(|errno| refused("list the kernel's helpers", errno))?;
+    let mut kernel = match open() {
+        Err(Errno::EPROTONOSUPPORT) => return Ok(()),
+        opened => opened.map_err(|errno| refused("open netlink", errno))?,
+    };
+    let helpers: Vec<Helper> = match kernel.list() {
+        Err(NO_HELPERS) => return Ok(()),
+        listed => listed.map_err(|errno| refused("list the kernel's helpers", errno))?,
+    };
+    let enabled: Vec<&Helper> = helpers.iter().filter(|helper| helper.status != DISABLED).collect();
+    if enabled.is_empty() {
+        return Ok(());
+    }
     // Asked after the helpers: a daemon that starts now binds its queue first, so none of its helpers is taken for lost.
     let bound = bound().map_err(|why| Failure::new(Exit::Unavailable, format!("which queues are served is not known: {why}")))?;
     let mut outcome = Ok(());
-    for helper in helpers.iter().filter(|helper| helper.status != DISABLED) {
+    for helper in enabled {
         let why = match bound.iter().find(|queue| queue.number == helper.queue) {
             None => "nobody serves",
             Some(queue) if queue.is_of(estate) => "no daemon serves",
@@ -51,16 +64,12 @@ pub fn run<R: Registry>(
 fn refused(doing: &str, errno: Errno) -> Failure {
     match errno {
         Errno::EPERM | Errno::EACCES => Failure::new(Exit::Permission, format!("{doing}: {}; run it as root", errno.desc())),
-        Errno::EINVAL => {
-            Failure::new(Exit::Unavailable, format!("{doing}: it takes none from user space; see cthelperctl doctor"))
-        }
         _ => Failure::new(Exit::Unavailable, format!("{doing}: {}", errno.desc())),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use cthelper_proto::netlink::cthelper::Helper;
     use cthelper_supervisor::keeper::ledger::Served;
 
     use super::*;
@@ -118,8 +127,24 @@ mod tests {
     }
 
     #[test]
+    fn nothing_to_disable_is_done_whether_or_not_the_queues_are_known() {
+        let off = Helper { status: DISABLED, ..helper("off", 2, 6) };
+        for mut kernel in [Fake::default(), Fake { helpers: vec![off], ..Fake::default() }] {
+            assert_eq!(run(|| Ok(&mut kernel), || Err("no /proc".to_owned()), &Life::default(), &mut Vec::new()), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_takes_no_helpers_has_nothing_to_disable() {
+        let mut kernel = Fake { broken: Some(Errno::EINVAL), helpers: vec![helper("sip", 2, 17)], ..Fake::default() };
+        assert_eq!(disarm(&mut kernel, SEVEN).as_deref(), Ok(""));
+        let no_netfilter = || -> Result<&mut Fake, Errno> { Err(Errno::EPROTONOSUPPORT) };
+        assert_eq!(run(no_netfilter, || Ok(Vec::new()), &Life::default(), &mut Vec::new()), Ok(()));
+    }
+
+    #[test]
     fn a_kernel_that_refuses_is_reported() {
-        for (errno, exit) in [(Errno::EPERM, Exit::Permission), (Errno::EINVAL, Exit::Unavailable)] {
+        for (errno, exit) in [(Errno::EPERM, Exit::Permission), (Errno::ENOBUFS, Exit::Unavailable)] {
             let mut kernel = Fake { broken: Some(errno), ..Fake::default() };
             assert_eq!(disarm(&mut kernel, SEVEN).unwrap_err().exit, exit);
         }

@@ -2,6 +2,8 @@
 //!
 //! Different on purpose: `get` with a protocol that matches nothing says so (nfct prints nothing and succeeds); `get` and `delete`
 //! work with a family alone (nfct then asks for protocol 0 and finds nothing); `disable` takes any registered helper (nfct only those it knows).
+//! `add` leaves a helper that is there as it is (nfct sets the limits that it was compiled with); one that is served may have any name and
+//! other classes (nfct does not know the name, or blames a kernel module).
 //! `version` names this program and no other's author. A name that is no plain text is shown with `\xNN` for its odd bytes (nfct writes it
 //! raw), and taken that way, too.
 
@@ -12,7 +14,7 @@ mod timeout;
 
 use std::io::{self, Write};
 
-use cthelper_proto::netlink::cthelper::Helper;
+use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
 use nix::errno::Errno;
 
 use crate::registry::{Protocols, Registry};
@@ -89,20 +91,16 @@ fn obey<R: Registry + timeout::Policies>(
     if *command == Command::Version {
         return print(out, &version());
     }
-    let definition = match command {
-        Command::Add(key) => Some(builtin::definition(key).ok_or_else(|| Said(format!("{PREFIX}that helper is not supported")))?),
-        _ => None,
-    };
     let mut kernel = open().map_err(|errno| Said(format!("{PREFIX}cannot open netlink: {}", strerror(errno))))?;
-    let answer = match (command, definition) {
-        (_, Some(helper)) => add(&mut kernel, &helper),
-        (Command::List, _) => kernel.list().map_err(Said::from).and_then(|helpers| show(out, &helpers)),
-        (Command::Get(which), _) => find(&mut kernel, which).and_then(|helper| show(out, &[helper])),
-        (Command::Delete(which), _) => delete(&mut kernel, which),
-        (Command::Disable(key), _) => disable(&mut kernel, key),
-        (Command::Flush, _) => kernel.flush().map_err(Said::from),
-        (Command::Timeout(command), _) => timeout::obey(&mut kernel, command, out),
-        (Command::Add(_) | Command::Version, None) => Ok(()),
+    let answer = match command {
+        Command::Add(key) => add(&mut kernel, key),
+        Command::List => kernel.list().map_err(Said::from).and_then(|helpers| show(out, &helpers)),
+        Command::Get(which) => find(&mut kernel, which).and_then(|helper| show(out, &[helper])),
+        Command::Delete(which) => delete(&mut kernel, which),
+        Command::Disable(key) => disable(&mut kernel, key),
+        Command::Flush => kernel.flush().map_err(Said::from),
+        Command::Timeout(command) => timeout::obey(&mut kernel, command, out),
+        Command::Version => Ok(()),
     };
     answer.map_err(|Said(text)| Said(format!("{PREFIX}{text}")))
 }
@@ -121,14 +119,34 @@ fn show(out: &mut dyn Write, helpers: &[Helper]) -> Result<(), Said> {
     helpers.iter().try_for_each(|helper| print(out, &listing::block(helper)))
 }
 
+/// What is there and served, or is as it would be made, stays: its limits are a daemon's.
 /// EBUSY, or EEXIST before 6.1.151 and 6.12.46: an in-kernel helper has this name; or a class or the private length differs.
-fn add(kernel: &mut impl Registry, helper: &Helper) -> Result<(), Said> {
-    kernel.add(helper).map_err(|errno| match errno {
-        Errno::EBUSY | Errno::EEXIST => {
-            Said(format!("{}\nMaybe unload nf_conntrack_{}.ko first?", Said::from(errno).0, helper.name))
+fn add(kernel: &mut impl Registry, key: &Key) -> Result<(), Said> {
+    // Whoever may not list is told so by what follows.
+    let there = kernel.list().unwrap_or_default().into_iter().find(|helper| key.is_of(helper));
+    if there.as_ref().is_some_and(|helper| helper.status != DISABLED) {
+        return Ok(());
+    }
+    let helper = builtin::definition(key).ok_or_else(|| Said("that helper is not supported".to_owned()))?;
+    if there.as_ref().is_some_and(|there| alike(there, &helper)) {
+        return Ok(());
+    }
+    kernel.add(&helper).map_err(|errno| {
+        let words = Said::from(errno).0;
+        match (errno, there) {
+            (Errno::EBUSY, Some(_)) => {
+                Said(format!("{words}\nMaybe 'nfct delete helper {}' first? Its classes differ.", key.name))
+            }
+            (Errno::EBUSY | Errno::EEXIST, _) => Said(format!("{words}\nMaybe unload nf_conntrack_{}.ko first?", key.name)),
+            _ => Said(words),
         }
-        errno => errno.into(),
     })
+}
+
+/// In what the kernel lets nobody change.
+fn alike(one: &Helper, other: &Helper) -> bool {
+    let names = |helper: &Helper| helper.classes.iter().map(|class| class.name.clone()).collect::<Vec<_>>();
+    one.state_len == other.state_len && names(one) == names(other)
 }
 
 /// EINVAL is the kernel's answer to a status for a helper that does not exist.

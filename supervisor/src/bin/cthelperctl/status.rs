@@ -120,6 +120,17 @@ fn row(helper: &HelperStatus) -> Vec<String> {
     ]
 }
 
+/// What becomes of packets that no worker reads, unless the operator switched the helper off.
+pub fn unserved(helper: &HelperStatus) -> &'static str {
+    if helper.on_down == "drop" { "packets are dropped (on_down)" } else { "packets pass without it" }
+}
+
+/// What becomes of packets until the next worker is there.
+pub fn between_workers(helper: &HelperStatus) -> String {
+    let first = if helper.on_down == "hold" { "packets wait for it; past `hold` " } else { "" };
+    format!("{first}{}", unserved(helper))
+}
+
 /// What is not as it is most of the time.
 fn remarks(helper: &HelperStatus) -> Vec<String> {
     let name = printable(&helper.name);
@@ -127,10 +138,10 @@ fn remarks(helper: &HelperStatus) -> Vec<String> {
     match helper.state {
         LaneState::Serving => {}
         LaneState::Restarting => {
-            remarks.push(format!("{name}: no worker yet; packets wait up to 1.5 s, then pass"));
+            remarks.push(format!("{name}: no worker yet; {}", between_workers(helper)));
         }
         LaneState::Tripped => {
-            remarks.push(format!("{name}: too many crashes, packets pass without it; `cthelperctl restart {name}` tries again"));
+            remarks.push(format!("{name}: too many crashes, {}; `cthelperctl restart {name}` tries again", unserved(helper)));
         }
         LaneState::Disabled => {
             remarks.push(format!("{name}: packets pass without it; `cthelperctl enable {name}` serves it again"));
@@ -138,9 +149,8 @@ fn remarks(helper: &HelperStatus) -> Vec<String> {
     }
     if let count @ 1.. = helper.left_alone.len() {
         let most = helper.left_alone.iter().map(|flow| flow.for_secs).max().unwrap_or(0);
-        remarks.push(format!(
-            "{name}: {count} connections ended workers and are left alone, the last for {most} s; see cthelperctl crashes"
-        ));
+        let whose = if count == 1 { "connection ended workers and is" } else { "connections ended workers and are" };
+        remarks.push(format!("{name}: {count} {whose} left alone, the last for {most} s; see cthelperctl crashes"));
     }
     for (what, counts) in [("refused", &helper.refused), ("malformed", &helper.malformed), ("trouble", &helper.trouble)] {
         remarks.extend(counted(counts).map(|list| format!("{name}: {what}: {list}")));
@@ -212,7 +222,7 @@ mod tests {
             ports: vec![21],
             queue: 6,
             state: LaneState::Serving,
-            on_down: "accept".to_owned(),
+            on_down: "hold".to_owned(),
             packets: 1204,
             verdicts: 1204,
             expectations: 31,
@@ -239,7 +249,7 @@ ftp: refused: foreign-address 3
     fn connections_that_are_left_alone_are_counted() {
         let helper = HelperStatus { left_alone: vec![LeftAlone { id: 7, for_secs: 90 }], ..ftp() };
         let text = table(&Status { helpers: vec![helper], ..Status::default() });
-        assert!(text.contains("\nftp: 1 connections ended workers and are left alone, the last for 90 s"), "{text}");
+        assert!(text.contains("\nftp: 1 connection ended workers and is left alone, the last for 90 s"), "{text}");
     }
 
     #[test]
@@ -250,13 +260,23 @@ ftp: refused: foreign-address 3
             out.contains("tripped") && out.contains("none") && out.contains("`cthelperctl restart ftp` tries again"),
             "{out}"
         );
+        let dropping = HelperStatus { state: LaneState::Tripped, on_down: "drop".to_owned(), ..ftp() };
+        let out = table(&Status { helpers: vec![dropping], ..Status::default() });
+        assert!(out.contains("\nftp: too many crashes, packets are dropped (on_down); "), "{out}");
     }
 
     #[test]
     fn a_helper_between_workers_says_what_becomes_of_its_packets() {
-        let between = HelperStatus { state: LaneState::Restarting, workers: Vec::new(), refused: BTreeMap::new(), ..ftp() };
-        let out = table(&Status { helpers: vec![between], ..Status::default() });
-        assert!(out.ends_with("\nftp: no worker yet; packets wait up to 1.5 s, then pass\n"), "{out}");
+        for (on_down, expected) in [
+            ("hold", "packets wait for it; past `hold` packets pass without it"),
+            ("pass", "packets pass without it"),
+            ("drop", "packets are dropped (on_down)"),
+        ] {
+            let on_down = on_down.to_owned();
+            let between = HelperStatus { state: LaneState::Restarting, on_down, refused: BTreeMap::new(), ..ftp() };
+            let out = table(&Status { helpers: vec![between], ..Status::default() });
+            assert!(out.ends_with(&format!("\nftp: no worker yet; {expected}\n")), "{out}");
+        }
     }
 
     #[test]

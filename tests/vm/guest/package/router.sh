@@ -4,6 +4,19 @@ LOAD=/run/load
 
 # Where it does not start, what it said, in one line.
 events_start() { systemctl enable --now cthelperd-events@1 || { journalctl -b --no-pager -o cat -u cthelperd-events@1 -n 6 | paste -sd '|'; return 1; }; }
+# A reader that has failed for good, which a unit does not do by itself.
+reader_fails() {
+    local unit=cthelperd-events@9.service
+    mkdir -p /run/systemd/system/$unit.d
+    printf '[Service]\nRestart=no\n' >/run/systemd/system/$unit.d/once.conf
+    systemctl daemon-reload
+    systemctl start $unit
+    wait_for 20 eval '[ "$(property '$unit' ActiveState)" = failed ]'
+    local status=$?
+    rm -r /run/systemd/system/$unit.d
+    systemctl daemon-reload
+    return $status
+}
 
 # What is on the disk, but for what apt, dpkg and the system's own services write.
 files() {

@@ -9,6 +9,7 @@ use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
 use super::{Facts, Finding, Own};
 use crate::exit::Exit;
 use crate::registry::{family, object, protocol};
+use crate::status;
 
 /// The helpers that shall work: those named, or else those the daemon serves, or without a daemon those it would serve.
 fn wanted(facts: &Facts) -> Vec<&str> {
@@ -55,8 +56,8 @@ pub fn daemon(facts: &Facts) -> Vec<Finding> {
             }
             LaneState::Tripped => findings.push(Finding::fail(
                 CHECK,
-                format!("{name} crashed too often: packets pass without it"),
-                format!("see the audit log for the cause, then cthelperctl restart {name}"),
+                format!("{name} crashed too often: {}", status::unserved(helper)),
+                format!("cthelperctl crashes show last tells the cause; then cthelperctl restart {name}"),
             )),
         }
     }

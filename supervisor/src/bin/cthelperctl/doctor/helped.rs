@@ -5,6 +5,7 @@ use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
 
 use super::flow::{Asked, CHECK};
 use super::{Facts, Finding};
+use crate::status;
 
 /// A connection with its helper, and what is known of that.
 struct Case<'a> {
@@ -48,9 +49,8 @@ impl Case<'_> {
     }
 
     /// What becomes of packets while nobody serves.
-    fn meanwhile(&self) -> String {
-        let on_down = self.served.map_or("", |served| served.on_down.as_str());
-        if on_down == "drop" { "its packets are dropped (on_down)".to_owned() } else { "its packets pass without it".to_owned() }
+    fn meanwhile(&self) -> &'static str {
+        self.served.map_or("packets pass without it", status::unserved)
     }
 }
 
@@ -127,9 +127,9 @@ fn circuit(case: &Case<'_>) -> Option<Finding> {
 }
 
 fn between_workers(case: &Case<'_>) -> Option<Finding> {
-    (case.served?.state == LaneState::Restarting).then_some(())?;
+    let served = case.served.filter(|served| served.state == LaneState::Restarting)?;
     Some(case.warn(
-        &format!("which waits for its next worker: past `hold` {}", case.meanwhile()),
+        &format!("which waits for its next worker: {}", status::between_workers(served)),
         "see cthelperctl status and the audit log if it stays so",
     ))
 }

@@ -385,13 +385,13 @@ fn a_connection_that_passes_beside_its_helper_is_explained() {
     let alone = |id| with(HelperStatus { left_alone: left(id), ..served("ftp", LaneState::Serving) });
     says(&alone(9), Level::Fail, "is left alone for 77 s more");
     says(&alone(8), Level::Ok, "has the helper ftp");
-    says(&with(served("ftp", LaneState::Tripped)), Level::Fail, "whose circuit is open, it crashed too often: its packets pass");
+    says(&with(served("ftp", LaneState::Tripped)), Level::Fail, "whose circuit is open, it crashed too often: packets pass");
     let drops = HelperStatus { on_down: "drop".to_owned(), ..served("ftp", LaneState::Tripped) };
-    says(&with(drops.clone()), Level::Fail, "its packets are dropped");
+    says(&with(drops.clone()), Level::Fail, "packets are dropped");
     says(
         &with(HelperStatus { state: LaneState::Restarting, ..drops }),
         Level::Warn,
-        "next worker: past `hold` its packets are dropped",
+        "next worker: packets are dropped (on_down)",
     );
     says(&with(served("ftp", LaneState::Disabled)), Level::Fail, "which is disabled");
     let expected = about(vec![flow::Asked { expected: true, ..asked(Some("ftp")) }]);

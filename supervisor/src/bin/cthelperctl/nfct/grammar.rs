@@ -3,6 +3,7 @@
 //! Every prefix of a word stands for it, and where several match, the first in table order is meant: scripts rely on
 //! `nfct helper del rpc`. The messages are those of nfct 1.4.7, compared with the program itself.
 
+use cthelper_proto::netlink::cthelper::Helper;
 use cthelper_proto::types::{Family, L4};
 
 use super::timeout;
@@ -60,6 +61,13 @@ pub struct Key {
     pub family: Family,
     /// Layer 4.
     pub l4: L4,
+}
+
+impl Key {
+    /// Whether it names this one.
+    pub fn is_of(&self, helper: &Helper) -> bool {
+        helper.name == self.name && helper.family == u16::from(self.family.number()) && helper.l4 == self.l4.number()
+    }
 }
 
 /// The helper objects meant by `get` and `delete`: what is `None` matches any.

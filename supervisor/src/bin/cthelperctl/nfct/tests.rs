@@ -1,6 +1,6 @@
 //! Whole calls against a registry that behaves as the kernel's.
 
-use cthelper_proto::netlink::cthelper::DISABLED;
+use cthelper_proto::netlink::cthelper::{DISABLED, Policy};
 
 use super::*;
 use crate::registry::fake::{Fake, helper};
@@ -61,6 +61,35 @@ fn add_of_a_name_the_kernel_has_taken_names_the_module() {
         let said = format!("nfct vV: netlink error: {words}\nMaybe unload nf_conntrack_tftp.ko first?\n");
         assert_eq!(refusal(&mut kernel, "add helper tftp inet udp"), said);
     }
+}
+
+#[test]
+fn add_leaves_what_is_served_as_it_is() {
+    let class = |name: &str, expect_max| Policy { name: name.to_owned(), expect_max, timeout_secs: 60 };
+    let ftp = Helper { classes: vec![class("control", 8), class("data", 8)], state_len: 32, ..helper("ftp", 2, 6) };
+    let mut kernel = Fake { helpers: vec![ftp.clone(), helper("sip", 10, 17)], ..Fake::default() };
+    for line in ["add helper ftp inet tcp", "helper add sip inet6 udp"] {
+        assert_eq!(succeeds(&mut kernel, line), "", "{line}");
+    }
+    assert_eq!(kernel.helpers, [ftp, helper("sip", 10, 17)]);
+    assert_eq!(refusal(&mut kernel, "add helper sip inet udp"), "nfct vV: that helper is not supported\n");
+    succeeds(&mut kernel, "add helper ftp inet6 tcp");
+    assert_eq!(kernel.helpers.len(), 3, "another family is another helper");
+}
+
+#[test]
+fn add_leaves_limits_alone_and_says_when_classes_differ() {
+    let limits = |name: &str, expect_max| Helper {
+        classes: vec![Policy { name: name.to_owned(), expect_max, timeout_secs: 60 }],
+        status: DISABLED,
+        ..helper("ftp", 2, 6)
+    };
+    let mut kernel = Fake { helpers: vec![limits("ftp", 8)], ..Fake::default() };
+    succeeds(&mut kernel, "add helper ftp inet tcp");
+    assert_eq!(kernel.helpers, [limits("ftp", 8)]);
+    let mut other = Fake { helpers: vec![limits("data", 8)], ..Fake::default() };
+    let said = "nfct vV: netlink error: Device or resource busy\nMaybe 'nfct delete helper ftp' first? Its classes differ.\n";
+    assert_eq!(refusal(&mut other, "add helper ftp inet tcp"), said);
 }
 
 #[test]

@@ -44,6 +44,16 @@ impl Registry for &mut Fake {
 
     fn add(&mut self, helper: &Helper) -> Result<(), Errno> {
         self.fine()?;
+        // An update changes numbers only.
+        if let Some(&at) = self.matching(&helper.name, Some((helper.family, helper.l4))).first() {
+            let names = |helper: &Helper| helper.classes.iter().map(|class| class.name.clone()).collect::<Vec<_>>();
+            let there = &mut self.helpers[at];
+            if there.state_len != helper.state_len || names(there) != names(helper) {
+                return Err(Errno::EBUSY);
+            }
+            there.classes.clone_from(&helper.classes);
+            return Ok(());
+        }
         self.helpers.push(helper.clone());
         Ok(())
     }
