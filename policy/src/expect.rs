@@ -112,6 +112,9 @@ pub fn judge(rules: &Rules, class: Option<&Class>, flow: &Flow, dir: Dir, expect
     let src = source(class.scope, flow, dir, expect.src)?;
     let (dst, own) = destination(rules, flow, dir, expect.dst)?;
     let port = port(rules, class, flow, dir, expect, own)?;
+    if src.is_none() && !own && !leaves_the_link(flow.tuple(dir.flip()).src, dst) {
+        return Err(Rule::ForeignAddress);
+    }
     Ok(Permit {
         src,
         sport: expect.sport,
@@ -164,6 +167,13 @@ fn destination(rules: &Rules, flow: &Flow, dir: Dir, announced: IpAddr) -> Resul
         return Err(Rule::BadAddress);
     }
     if rules.loose { Ok((announced, false)) } else { Err(Rule::ForeignAddress) }
+}
+
+/// Whether a host that is known by its link-local address must use another one to get there (RFC 4007 §9): then who connects to a third party
+/// cannot be said. Otherwise it is the peer.
+fn leaves_the_link(peer: IpAddr, dst: IpAddr) -> bool {
+    let is_link_local = |addr| matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
+    is_link_local(peer) && !is_link_local(dst)
 }
 
 /// Whether a third party of this address could be connected to.

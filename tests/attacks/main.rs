@@ -53,6 +53,28 @@ fn announcement_for_the_other_end() {
     assert_eq!(told(&["PORT 10,0,2,2,7,208\r\n"]), ["refused"]);
 }
 
+/// A web page that makes a browser subscribe: to a device that wants to call another port of the browser's machine.
+#[test]
+fn ssdp_subscription_by_a_web_page() {
+    let stage = Play::helper("ssdp").start();
+    let (callback, origin) = ("CALLBACK: <http://10.0.1.2:5900/>\r\n", "Origin: http://attacker.example\r\n");
+    for (n, segments) in (0..).zip([
+        [&format!("{callback}{origin}\r\n"), ""],
+        [&format!("{origin}{callback}\r\n"), ""],
+        [callback, &format!("{origin}\r\n")],
+    ]) {
+        let mut flow = Control::over(Net::Snat4, n);
+        stage.kernel.carries(flow.client(format!("SUBSCRIBE /e HTTP/1.1\r\n{}", segments[0])));
+        if !segments[1].is_empty() {
+            stage.kernel.carries(flow.client(segments[1]));
+        }
+    }
+    assert_eq!(stage.kernel.asked(), []);
+    let status = stage.status();
+    assert_eq!((status.malformed["ssdp Origin"], status.malformed["ssdp request without an end"]), (2, 1));
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
 /// A well-known service of the announcing host itself.
 #[test]
 fn privileged_port() {

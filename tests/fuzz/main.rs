@@ -6,9 +6,6 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may say what it means")]
 
 mod damage;
-mod helpers;
-mod seeds;
-mod targets;
 
 use std::fmt::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,18 +13,8 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use cthelper_tests::readers::{self, Reader, Target};
 use damage::Damage;
-
-/// Reads one input.
-type Reader = Box<dyn FnMut(&[u8])>;
-
-/// Something that reads bytes.
-struct Target {
-    name: String,
-    seeds: Vec<Vec<u8>>,
-    /// Makes the reader, in its own thread.
-    reader: Box<dyn FnOnce() -> Reader + Send>,
-}
 
 /// Rounds for each target by default: some two seconds for all of them.
 const ROUNDS: u64 = 3000;
@@ -43,7 +30,7 @@ static ALONE: Mutex<()> = Mutex::new(());
 fn no_damage_is_fatal() {
     let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let rounds = std::env::var("FUZZ_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().expect("FUZZ_ROUNDS is a number"));
-    let failures: Vec<String> = targets::all().into_iter().filter_map(|target| attack(target, rounds).err()).collect();
+    let failures: Vec<String> = readers::all().into_iter().filter_map(|target| attack(target, rounds).err()).collect();
     assert!(failures.is_empty(), "\n{}", failures.join("\n"));
 }
 

@@ -126,7 +126,7 @@ fn helpers_that_are_only_configured() {
         "bjnp",
         Some(&example("bjnp")),
         "224.0.0.1:8612",
-        &[vec![], b"BJNP\x02".to_vec(), b"bjnp\x02\x01".to_vec(), vec![b'B'; JUMBO]],
+        &[vec![], b"BJNP\x02".to_vec(), b"bjnp\x02\x01".to_vec(), b"BJNP\x82\x01".to_vec(), vec![b'B'; JUMBO]],
     );
     let query = |flags: &[u8], count: &[u8]| [&b"\0\x07"[..], flags, count, &[0; 6]].concat();
     let queries = [

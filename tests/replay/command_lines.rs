@@ -2,13 +2,16 @@
 //! another version: one line on stderr, nothing on stdout, a status of sysexits. The commands come from the definitions that the programs
 //! parse by, so a new one is tried without being named here.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command, CommandFactory};
 use cthelper_supervisor::cli::{ctl, daemon};
+use cthelper_tests::binaries::binary;
 use cthelper_tests::program::{Said, Temporary, unprivileged};
 
 /// A command of a program, with the words that lead to it.
@@ -160,6 +163,46 @@ fn words_too_many_are_named() {
         assert_eq!(line.len(), count, "{:?}", place.path);
         line.push("one-too-many".to_owned());
         place.is_refused(&line, &Refused { code: WRONG, words: &["'one-too-many'"] });
+    }
+}
+
+/// What a shell hands on need not be text (execve(2)); the name of a file may well be such.
+#[test]
+fn words_that_are_no_text_are_refused_in_one_line_or_name_nothing() {
+    let odd = OsStr::from_bytes(b"\xff");
+    for place in Place::all() {
+        let options: Vec<String> =
+            place.options().filter(|(arg, _)| arg.get_action().takes_values()).map(|(_, option)| option).collect();
+        for option in [None].into_iter().chain(options.iter().map(Some)) {
+            let line: Vec<&OsStr> = place.path.iter().chain(option).map(OsStr::new).chain([odd]).collect();
+            let (said, name) = (unprivileged(place.program, &line), format!("{line:?}"));
+            match said.code {
+                0 => {
+                    let is_a_folder = option.is_some_and(|option| option.ends_with("-dir"));
+                    assert!(is_a_folder && said.err.is_empty(), "{name}: {}", said.err);
+                }
+                1 if place.path == ["doctor"] => {}
+                1 => assert!(place.is_open() && said.err.lines().count() == 1, "{name}: {}", said.err),
+                64 | 66 | 69 | 77 | 78 => place.is_one_line(&name, &said),
+                other => panic!("{name}: status {other}: {}{}", said.out, said.err),
+            }
+        }
+    }
+}
+
+/// A pipe's reader who has seen enough takes nothing from the status.
+#[test]
+fn nobody_who_reads_stderr_is_needed() {
+    for (program, words, code) in [
+        ("cthelperctl", &["stats"] as &[_], WRONG),
+        ("cthelperctl", &["status", "--runtime-dir", "/nowhere"], 69),
+        ("cthelperd", &["check", "--config", "/nowhere/file"], 78),
+        ("cthelperd", &["keeper", "1"], WRONG),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = std::process::Command::new(binary(program)).args(words).stderr(writer).status().unwrap();
+        assert_eq!(ended.code(), Some(code), "{program} {words:?}");
     }
 }
 

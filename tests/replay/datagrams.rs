@@ -143,9 +143,18 @@ fn helpers_that_are_only_configured() {
         Some(&example("bjnp")),
         &[
             (HOST, "255.255.255.255:8612", b"BJNP\x02\x01\0\0\0\0\0\0\0\0\0\0"),
-            (HOST, "10.0.1.255:8611", b"BJNP\x01\x01\0\0\0\0\0\0\0\0\0\0"),
+            (HOST, "10.0.1.255:8612", b"BJNP\x02\x01\0\0\0\0\0\0\0\0\0\0"),
             (HOST6, "[ff02::1]:8612", b"BJNP\x02\x01\0\0\0\0\0\0\0\0\0\0"),
             ("10.0.1.3:40000", "255.255.255.255:8612", b"BJNP\x02\x02\0\0\0\0\0\0\0\0\0\0"),
+            ("10.0.1.9:8612", "224.0.0.1:8612", b"BJNP\x82\x01\0\0\0\0\0\0\0\0\0\0"),
+        ],
+    );
+    is_told(
+        "bjnp-printer",
+        Some(&example("bjnp")),
+        &[
+            (HOST, "10.0.1.255:8611", b"BJNP\x01\x01\0\0\0\0\0\0\0\0\0\0"),
+            ("10.0.1.9:8611", "224.0.0.1:8611", b"BJNP\x81\x01\0\0\0\0\0\0\0\0\0\0"),
         ],
     );
     let query = [&b"\0\x07\x01\x10\0\x01\0\0\0\0\0\0\x20"[..], &b"CA".repeat(16), b"\0\0\x20\0\x01"].concat();
@@ -158,6 +167,29 @@ fn helpers_that_are_only_configured() {
             ("10.0.1.3:137", "10.0.1.255:137", &[&b"\0\x07\x29\x10"[..], &query[4..]].concat()),
         ],
     );
+}
+
+/// Devices that were asked in the link's scope and name a place outside it.
+#[test]
+fn places_outside_the_link() {
+    let search: &[u8] = b"M-SEARCH * HTTP/1.1\r\nMAN: \"ssdp:discover\"\r\nST: ssdp:all\r\n\r\n";
+    let found = |place: &str| format!("HTTP/1.1 200 OK\r\nLOCATION: http://{place}/\r\n\r\n");
+    let (global, privileged, here) = (found("[2001:db8::7]:5000"), found("[2001:db8::8]:22"), found("[fe80::9]:5000"));
+    let asker = "[fe80::2]:40000";
+    let packets: Vec<_> = [
+        (asker, "[ff02::c]:1900", search),
+        ("[fe80::7]:1900", asker, global.as_bytes()),
+        ("[fe80::8]:1900", asker, privileged.as_bytes()),
+        ("[fe80::9]:1900", asker, here.as_bytes()),
+        ("[fe80::a]:1900", asker, here.as_bytes()),
+    ]
+    .iter()
+    .map(packet)
+    .collect();
+    for (name, config) in [("ssdp-link", "[helper.ssdp]\n"), ("ssdp-link-loose", "[helper.ssdp]\nloose = true\n")] {
+        let config = Temporary::new(&format!("{name}.toml"), config.as_bytes());
+        is_told_of(name, "ssdp", Some(config.path()), &pcap(Link::Ethernet, &packets));
+    }
 }
 
 #[test]

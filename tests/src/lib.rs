@@ -2,7 +2,7 @@
 //!
 //! [`binaries`] finds what was built · [`packets`] writes packets, [`capture`] files of them, [`control`] conversations ·
 //! [`fake_kernel`] is a kernel that does as a test says · [`stage`] runs a real lane with real workers on it, [`program`] the real program ·
-//! [`outside`] builds helpers out of the tree · [`worst`] has the packets that cost a helper most · [`schema`] holds records against their
+//! [`outside`] builds helpers out of the tree · [`readers`] has what reads strangers' bytes · [`worst`] has the packets that cost a helper most · [`schema`] holds records against their
 //! schema · [`calls`] writes down system calls.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it means")]
@@ -17,6 +17,7 @@ pub mod fake_kernel;
 pub mod outside;
 pub mod packets;
 pub mod program;
+pub mod readers;
 pub mod schema;
 pub mod stage;
 pub mod worst;

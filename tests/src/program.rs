@@ -1,5 +1,6 @@
 //! Runs `cthelperd` and `cthelperctl` as an operator would, and waits for it no longer than [`crate::PATIENCE`].
 
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -33,7 +34,7 @@ pub fn cthelperctl(args: &[&str]) -> Said {
 }
 
 /// Runs one of the programs as a user without privileges: `nobody` if we are root, else as ourselves.
-pub fn unprivileged(program: &str, args: &[&str]) -> Said {
+pub fn unprivileged(program: &str, args: &[impl AsRef<OsStr>]) -> Said {
     let mut command = Command::new(binary(program));
     if nix::unistd::geteuid().is_root() {
         command.uid(NOBODY).gid(NOBODY);
@@ -45,7 +46,7 @@ fn run(program: &str, args: &[&str]) -> Said {
     finish(Command::new(binary(program)), args)
 }
 
-fn finish(mut command: Command, args: &[&str]) -> Said {
+fn finish(mut command: Command, args: &[impl AsRef<OsStr>]) -> Said {
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("CTHELPERD_LOG", "off");
     let child = command.spawn().unwrap();
     let (tell, told) = channel();

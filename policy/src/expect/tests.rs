@@ -240,6 +240,24 @@ fn anyone_may_connect_in_a_class_that_says_so_only() {
 }
 
 #[test]
+fn anyone_may_connect_to_a_third_party_only_where_the_peers_other_address_is_not_known() {
+    let loose = Rules { loose: true, ..Rules::default() };
+    let class = Class::new("ssdp", Scope::AnyToEnd, 8, 300).staying();
+    let to_anyone = |rules: &Rules, asker: &str, place: &str| {
+        let orig = Tuple { proto: 17, ..tuple("fe80::7", 1900, asker, 40000) };
+        let expect = Expect { src: Source::Anyone, permanent: true, ..to(place, 5000) };
+        judge(rules, Some(&class), &flow(orig, orig.inverse()), Dir::Orig, &expect).map(|permit| (permit.src, permit.dst))
+    };
+    assert_eq!(to_anyone(&loose, "fe80::2", "2001:db8::7"), Ok((None, ip("2001:db8::7"))));
+    assert_eq!(to_anyone(&Rules::default(), "fe80::2", "2001:db8::7"), Err(Rule::ForeignAddress));
+    assert_eq!(to_anyone(&loose, "2001:db8::2", "2001:db8::7"), Err(Rule::ForeignAddress), "the asker's address is known");
+    assert_eq!(to_anyone(&loose, "fe80::2", "fe80::8"), Err(Rule::BadAddress));
+    assert_eq!(to_anyone(&loose, "fe80::2", "fe80::7"), Ok((None, ip("fe80::7"))), "the device itself");
+    let third = Expect { src: Source::Anyone, ..to("192.0.2.9", 2000) };
+    assert_eq!(judge(&loose, Some(&class), &plain(), Dir::Reply, &third), Err(Rule::ForeignAddress));
+}
+
+#[test]
 fn without_nat_there_is_one_port_to_try() {
     assert_eq!(permit(CLIENT, SERVER, 2000, None).ports(9).collect::<Vec<_>>(), [2000]);
 }

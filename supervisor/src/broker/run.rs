@@ -13,6 +13,8 @@ use super::hub::{Hub, Sockets};
 use super::protocol::{FromBroker, Kind, ToBroker};
 use crate::evidence::text::one_line;
 use crate::seqpacket::{Heard, say, wait_for};
+use crate::spawn::role::{Called, NOT_FOR_HANDS, called};
+use crate::stderr::tell;
 use crate::warden::trace_me;
 
 /// First argument of a broker; uid and gid follow.
@@ -22,16 +24,12 @@ const LAST_WORD: usize = 512;
 
 /// Runs the role if the process was started for it; returns the exit code of a start that failed, `None` if this is another process.
 pub fn run_if_broker() -> Option<u8> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (uid, gid) = match words.as_slice() {
-        [ROLE, uid, gid] => (uid.parse(), gid.parse()),
-        [ROLE, ..] => return Some(refuse("this role is the warden's to start")),
-        _ => return None,
+    let Called { uid, gid, more: [] } = match called(ROLE)? {
+        Ok(called) => called,
+        Err(wrong) => return Some(refuse(wrong)),
     };
-    let (Ok(uid), Ok(gid)) = (uid, gid) else { return Some(refuse("uid and gid must be numbers")) };
     if getsockopt(&io::stdin(), sockopt::SockType) != Ok(SockType::SeqPacket) {
-        return Some(refuse("this role is the warden's to start"));
+        return Some(refuse(NOT_FOR_HANDS));
     }
     let _ = prctl::set_name(c"cthelper-broker"); // or it would be called `exe`, after the path it was started by
     if uid == 0 || gid == 0 {
@@ -57,7 +55,7 @@ pub fn run_if_broker() -> Option<u8> {
 }
 
 fn refuse(reason: &str) -> u8 {
-    eprintln!("broker: {reason}");
+    tell(format_args!("broker: {reason}"));
     64
 }
 

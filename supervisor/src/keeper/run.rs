@@ -17,6 +17,8 @@ use signal_hook::low_level::exit;
 use super::heir::is_netfilter;
 use super::protocol::{Record, Word};
 use super::wire::{self, Heard};
+use crate::spawn::role::{Called, called};
+use crate::stderr::tell;
 
 /// First argument of a keeper; uid and gid follow.
 pub const ROLE: &str = "keeper";
@@ -29,25 +31,18 @@ const SMALL: usize = 0;
 
 /// Runs the role if the process was started for it; returns the exit code of a start that failed, `None` if this is another process.
 pub fn run_if_keeper() -> Option<u8> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = args.iter().map(String::as_str).collect();
-    let (uid, gid) = match words.as_slice() {
-        [ROLE, uid, gid] => (uid.parse(), gid.parse()),
-        [ROLE, ..] => {
-            eprintln!("keeper: this role is the supervisor's to start");
+    let Called { uid, gid, more: [] } = match called(ROLE)? {
+        Ok(called) => called,
+        Err(wrong) => {
+            tell(format_args!("keeper: {wrong}"));
             return Some(64);
         }
-        _ => return None,
-    };
-    let (Ok(uid), Ok(gid)) = (uid, gid) else {
-        eprintln!("keeper: uid and gid must be numbers");
-        return Some(64);
     };
     let _ = prctl::set_name(c"cthelper-keeper"); // or it would be called `exe`, after the path it was started by
     // Whoever starts it is whom it serves: root.
     let master = nix::unistd::geteuid().as_raw();
     if let Err(error) = confine::keeper(uid, gid) {
-        eprintln!("keeper: confinement: {error}");
+        tell(format_args!("keeper: confinement: {error}"));
         return Some(77);
     }
     // From here on it says nothing but answers.

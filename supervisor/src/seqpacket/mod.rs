@@ -97,6 +97,6 @@ mod tests {
         };
         assert_eq!(says(&[7]), "record shorter than its header says");
         assert_eq!(says(b"\x01\0\x01\0\0\0\x01!"), "bytes behind the message");
-        assert_eq!(says(&[1; RECORD + 1]), "a message that is too long, or too much beside it");
+        assert_eq!(says(&vec![1; RECORD + 1]), "a message that is too long, or too much beside it");
     }
 }

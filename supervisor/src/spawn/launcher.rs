@@ -9,6 +9,8 @@ use cthelper_policy::confine::{self, Launch};
 use cthelper_proto::ipc::{Ask, encode};
 use nix::sys::socket::{MsgFlags, SockType, getsockopt, send, sockopt};
 
+use super::role::{Called, NOT_FOR_HANDS, called};
+use crate::stderr::tell;
 use crate::warden::trace_me;
 
 /// First argument of a launcher.
@@ -17,26 +19,14 @@ pub const ROLE: &str = "launch-worker";
 /// Runs the role if the process was started for it; returns the exit code of a failure, `None` if this is another process.
 /// On success it does not return: the process is the worker then.
 pub fn run_if_launcher() -> Option<u8> {
-    let args: Vec<_> = std::env::args_os().skip(1).collect();
-    if args.first()? != ROLE {
-        return None;
-    }
-    let reason = match args.get(1..) {
-        Some([uid, gid, worker, helper]) => {
-            let number = |text: &std::ffi::OsString| text.to_str().and_then(|text| text.parse::<u32>().ok());
-            match (number(uid), number(gid)) {
-                (Some(uid), Some(gid)) if has_channels() => become_worker(uid, gid, Path::new(worker), helper),
-                (Some(_), Some(_)) => NOT_FOR_HANDS.to_owned(),
-                _ => "uid and gid must be numbers".to_owned(),
-            }
-        }
-        _ => NOT_FOR_HANDS.to_owned(),
+    let reason = match called(ROLE)? {
+        Ok(Called { uid, gid, more: [worker, helper] }) if has_channels() => become_worker(uid, gid, Path::new(&worker), &helper),
+        Ok(_) => NOT_FOR_HANDS.to_owned(),
+        Err(wrong) => wrong.to_owned(),
     };
-    eprintln!("launcher: {reason}");
+    tell(format_args!("launcher: {reason}"));
     Some(70)
 }
-
-const NOT_FOR_HANDS: &str = "this role is the warden's to start";
 
 /// Whether fd 0 and 1 are what the warden gives a launcher. Any other parent would not know that it has to trace it, and wait for ever.
 fn has_channels() -> bool {

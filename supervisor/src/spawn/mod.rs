@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 mod binary;
 pub mod identity;
 pub mod launcher;
-mod role;
+pub(crate) mod role;
 
 pub use binary::worker_binary;
 pub use identity::Identity;

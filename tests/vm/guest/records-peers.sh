@@ -57,11 +57,12 @@ _nfs_server() {
 }
 
 # Nothing but rpcbind tells the client where mountd and nfsd are. `nolock`: a lock would be granted by a call to the client.
+# A mount is some twenty calls one after the other, which alone take a second here, beside all the other cases up to 18.
 _records_nfs() {   # 4|6 host mountproto
-    local six='' host=$2 said folder=$RECORDS_RUN/nfs$1
+    local six='' host=$2 said folder=$RECORDS_RUN/nfs$1 seconds=$((RECORDS_SECONDS * 5))
     [ $1 = 4 ] || { six=6; host="[$2]"; }
     mkdir -p $folder
-    said=$(ip netns exec client timeout -s KILL $RECORDS_SECONDS sh -c "
+    said=$(ip netns exec client timeout -s KILL $seconds sh -c "
         mount -t nfs -o vers=3,nolock,soft,retry=0,timeo=20,retrans=1,proto=tcp$six,mountproto=$3$six '$host:$RECORDS_FILES' $folder &&
         cmp $folder/file $RECORDS_FILES/file && umount $folder && echo ok" 2>&1)
     echo "${said:-timed out}" | tail -n 1

@@ -81,9 +81,9 @@ mod tests {
     use super::*;
     use crate::testkit::{Net, Talk, answers_from, talk};
 
-    /// BJNP, a printer's discovery (port 8612): `BJNP`, device type, command 1.
+    /// BJNP, a scanner's discovery (port 8612): `BJNP`, 2, command 1.
     fn bjnp(to: Vec<To>) -> Talk {
-        let holds = vec![Holds { at: 0, bytes: b"BJNP".to_vec() }, Holds { at: 5, bytes: vec![1] }];
+        let holds = vec![Holds { at: 0, bytes: b"BJNP".to_vec() }, Holds { at: 4, bytes: vec![2, 1] }];
         let question = Question { to, holds, answers_from: Some(8612) };
         talk(named("bjnp")).with(Settings { question: Some(question), ..Settings::default() })
     }
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn other_bytes_too_few_of_them_and_answers_expect_nothing() {
-        for other in [&b"BJNP\x02\x02"[..], b"BJNQ\x02\x01", b"BJNP\x02", b""] {
+        for other in [&b"BJNP\x02\x02"[..], b"BJNP\x82\x01", b"BJNQ\x02\x01", b"BJNP\x02", b""] {
             bjnp(vec![To::Multicast]).to("224.0.0.1").from_client(other).expects_nothing().well_formed();
         }
         bjnp(vec![To::Multicast]).to("224.0.0.1").from_server(DISCOVER).expects_nothing();

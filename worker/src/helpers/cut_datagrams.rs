@@ -48,7 +48,7 @@ fn servers() -> Talk {
 }
 
 fn bjnp() -> Talk {
-    let holds = vec![Holds { at: 0, bytes: b"BJNP".to_vec() }, Holds { at: 5, bytes: vec![1] }];
+    let holds = vec![Holds { at: 0, bytes: b"BJNP".to_vec() }, Holds { at: 4, bytes: vec![2, 1] }];
     let question = Question { to: vec![To::Multicast], holds, answers_from: None };
     talk(ask::helper_for("?bjnp").unwrap()).with(Settings { question: Some(question), ..Settings::default() }).to("224.0.0.1")
 }

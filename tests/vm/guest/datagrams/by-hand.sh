@@ -7,7 +7,8 @@ PYSLP=$1
 
 samba() {   # source
     local why how
-    mkdir -p /run/samba-vm
+    # The second is where nmbd has its socket, whatever its configuration says.
+    mkdir -p /run/samba-vm /run/samba
     printf '[global]\nnetbios name = SERVER\nworkgroup = W\ninterfaces = 10.0.2.2/24\nbind interfaces only = yes\n%s' \
         "$(printf '%s directory = /run/samba-vm\n' lock state cache private pid)" >/run/smb-server.conf
     printf '[global]\nnetbios name = ROUTER\ninterfaces = s0\n%s' \

@@ -3,7 +3,7 @@
 
 ask KIND FAMILY IFACE SECONDS [SPORT]   exit 0, and the answer's sender and LOCATION on stdout; 1 if none came
 answer KIND... IFACE ADDR4 ADDR6        answers, one thread per kind and family, until it is ended
-KIND: mdns slp ssdp ssdp-site wsd bjnp nbns (mdns and wsd are only asked: avahi and wsdd2 answer)
+KIND: mdns slp ssdp ssdp-site ssdp-global wsd bjnp nbns (mdns and wsd are only asked: avahi and wsdd2 answer)
 """
 import select, socket, struct, sys, threading, time
 
@@ -28,6 +28,9 @@ def search(group):
     return ('M-SEARCH * HTTP/1.1\r\nHOST: %s:1900\r\nMAN: "ssdp:discover"\r\nMX: 1\r\nST: ssdp:all\r\n\r\n' % group).encode()
 
 
+GLOBAL = b'urn:vm:global'
+
+
 class Kind:
     def __init__(self, port, group4, group6, question, is_question, answer, is_answer, sport=None):
         self.port, self.groups = port, {4: group4, 6: group6}
@@ -47,6 +50,8 @@ KINDS = {
                  lambda d: d.startswith(b'HTTP/1.1 200')),
     # Devices name a place of the scope in which they were asked (UPnP Device Architecture 2.0, annex A).
     'ssdp-site': Kind(1900, None, 'ff05::c', search, None, None, lambda d: d.startswith(b'HTTP/1.1 200')),
+    # Asked in the link's scope, answered with a place outside it.
+    'ssdp-global': Kind(1900, None, 'ff02::c', lambda g: search(g).replace(b'ssdp:all', GLOBAL), None, None, lambda d: d.startswith(b'HTTP/1.1 200')),
     'wsd': Kind(3702, '239.255.255.250', 'ff02::c', lambda g: PROBE, None, None, lambda d: b'ProbeMatches' in d),
     'bjnp': Kind(8612, '255.255.255.255', 'ff02::1', lambda g: b'BJNP\x02\x01\0\0\0\0\0\0\0\0\0\0', lambda d: d[:6] == b'BJNP\x02\x01',
                  b'BJNP\x82\x01\0\0\0\0\0\0\0\0\0\0', lambda d: d[:4] == b'BJNP'),
@@ -125,7 +130,7 @@ def answer(name, family, iface, addr):
     while True:
         data, who = s.recvfrom(65535)
         if kind.is_question(data):
-            own = link_local(iface) if who[0].startswith('fe80:') else addr
+            own = link_local(iface) if who[0].startswith('fe80:') and GLOBAL not in data else addr
             s.sendto(kind.answer.replace(b'HOST', ('[%s]' % own if family == 6 else own).encode()), who)
 
 

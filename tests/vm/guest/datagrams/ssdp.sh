@@ -1,6 +1,7 @@
 # SSDP with real peers, and what comes after an answer; for sourcing by datagrams.sh.
 #   upnpc (miniupnpc) on the router finds what minissdpd has, over IPv6 what peer.py answers, and fetches it: an answer's LOCATION
-#   is a connection out that no rule lets pass. So does curl, over IPv6 in the link's scope and in the site's. A client subscribes to a device's events through the router, with and without
+#   is a connection out that no rule lets pass. So does curl, over IPv6 in the link's scope and in the site's, and with
+#   `loose` outside both. A client subscribes to a device's events through the router, with and without
 #   NAT, and the device connects to the place that the subscription named.
 
 SSDP_PEER=$REPO/tests/vm/guest/datagrams/ssdp.py
@@ -16,6 +17,7 @@ ssdp() {   # source
     local nat family
     ssdp_location $1 4 ssdp; ssdp_location $1 6 ssdp; ssdp_location $1 6 ssdp-site
     ssdp_upnpc $1 4; ssdp_upnpc $1 6
+    [ $1 != ours ] || ssdp_loose
     for nat in none snat dnat; do
         datagram_rules $nat ssdp tcp $DEVICE_PORT || { result "$1-datagrams" "ssdp-event-rules-$nat" "nft refused the rules"; continue; }
         for family in 4 6; do ssdp_event $1 $nat $family; done
@@ -30,6 +32,13 @@ ssdp_location() {   # source, family, kind of question
     [ -n "$why" ] || curl -g -sS -m 4 -o /run/root.xml "$url" 2>/run/curl.log || why=$(tail -n 1 /run/curl.log)
     [ -n "$why" ] || grep -q '<root' /run/root.xml || why="not the description: $url"
     result "$1-datagrams" $3-location-$2 "$why"
+}
+
+# A device that is asked in the link's scope and names a place outside it.
+ssdp_loose() {
+    sed -i 's/^\[helper.ssdp\]$/&\nloose = true/' /run/datagrams.toml
+    "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN reload >/run/reload.log 2>&1 || { result ours-datagrams ssdp-global-location-6 "$(tail -n 1 /run/reload.log)"; return; }
+    ssdp_location ours 6 ssdp-global
 }
 
 ssdp_upnpc() {   # source, family

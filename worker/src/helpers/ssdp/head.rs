@@ -29,6 +29,14 @@ impl<'a> Head<'a> {
         })
     }
 
+    /// Whether its empty line is there: otherwise more fields may follow.
+    pub(super) fn is_whole(&self) -> bool {
+        let without = |text: &'a [u8], byte: u8| text.split_first().filter(|(first, _)| **first == byte).map(|(_, rest)| rest);
+        let line_end = |text: &'a [u8]| without(without(text, b'\r').unwrap_or(text), b'\n');
+        let last = self.lines().last().map_or(0, |line| line.end);
+        self.0.get(last..).and_then(line_end).and_then(line_end).is_some()
+    }
+
     /// The lines before the first that is empty, each without its end (CR LF or LF).
     fn lines(&self) -> impl Iterator<Item = Range<usize>> {
         let all = self.0;

@@ -2,12 +2,12 @@
 //! address to the port that asked; the answer's `LOCATION` leads to the device over TCP; a subscription's `CALLBACK` leads back.
 //!
 //! - Over UDP, `M-SEARCH` to a group or by broadcast: answers of anybody to the port that asked.
-//! - `HTTP/1.1 200` with a `LOCATION` on the device itself: TCP connections from the searcher. Answers are connections of their own, which
+//! - `HTTP/1.1 200` with a `LOCATION` on the device itself: TCP connections from the searcher; with `loose` on another host, too. Answers are connections of their own, which
 //!   were expected and are read here, too.
 //! - Over TCP, `SUBSCRIBE` with a `CALLBACK` on the subscriber itself: TCP connections from the device. Here the whole request must stand
-//!   in one segment, from its first byte on: no private bytes are kept, as conntrackd keeps none.
+//!   in one segment, from its first byte to its empty line: no private bytes are kept, as conntrackd keeps none.
 //!
-//! Attacks answered here: requests that look like one in the middle of something, searches without what makes them one, locations that
+//! Attacks answered here: requests that look like one in the middle of something, subscriptions by a web page, searches without what makes them one, locations that
 //! are names or have no port, ports below 1024 for callbacks. Whether an address may be announced is for the supervisor to judge.
 
 mod head;
@@ -16,9 +16,10 @@ mod tests;
 mod url;
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use cthelper_proto::Malformed;
-use cthelper_proto::ipc::Expect;
+use cthelper_proto::ipc::{Expect, Source};
 use cthelper_proto::manifest::{Class, Manifest, Scope};
 use cthelper_proto::types::{Dir, Family, L4, L4s};
 
@@ -59,7 +60,7 @@ impl Helper for Ssdp {
     }
 
     fn about(&self) -> About {
-        About { rewrites: true, attacks: &["request in the middle of something", "search without MAN or ST", "bad address or port", "callback below 1024"] }
+        About { rewrites: true, attacks: &["request in the middle of something", "subscription by a web page", "search without MAN or ST", "bad address or port", "callback below 1024"] }
     }
 
     fn framing(&self, _l4: L4) -> Framing {
@@ -106,25 +107,39 @@ fn answer(cx: &mut Cx<'_>, head: &Head<'_>) -> Result<(), Malformed> {
     };
     let Some(location) = head.value(b"LOCATION") else { return Ok(()) };
     match spot(head, &location).map_err(|_| Malformed("ssdp LOCATION"))? {
-        Some(spot) => announce(cx, &spot),
+        Some(spot) => announce(cx, &spot, from(cx, spot.addr)),
         None => Ok(()),
     }
 }
 
-/// A subscriber that says where events are to go: the first URL of several.
+/// Who connects to the place a device names: the searcher. One that a link-local address names has another for a place outside the link;
+/// nobody knows which, and only with `loose` is that taken.
+fn from(cx: &Cx<'_>, place: IpAddr) -> Source {
+    let is_link_local = |addr| matches!(addr, IpAddr::V6(addr) if addr.is_unicast_link_local());
+    if cx.settings().loose && is_link_local(cx.peer()) && !is_link_local(place) { Source::Anyone } else { Source::Peer }
+}
+
+/// A subscriber that says where events are to go: the first URL of several. A web page can have a browser subscribe, with fields of its choice, but
+/// not without `Origin`, which goes with every method but GET and HEAD (Fetch standard, "append a request `Origin` header"). No subscriber says it.
 fn subscribe(cx: &mut Cx<'_>, head: &Head<'_>) -> Result<(), Malformed> {
     let Some(callback) = head.value(b"CALLBACK") else { return Ok(()) }; // a renewal has none
+    if !head.is_whole() {
+        return Err(Malformed("ssdp request without an end"));
+    }
+    if head.value(b"ORIGIN").is_some() {
+        return Err(Malformed("ssdp Origin"));
+    }
     let urls = callback.within(head, b'<', b'>').ok_or(Malformed("ssdp CALLBACK"))?;
     match spot(head, &urls).map_err(|_| Malformed("ssdp CALLBACK"))? {
         Some(spot) if spot.port < 1024 => Err(Malformed("ssdp CALLBACK")),
-        Some(spot) => announce(cx, &spot),
+        Some(spot) => announce(cx, &spot, Source::Peer),
         None => Ok(()),
     }
 }
 
-/// Connections from the other end to this place, and where that is called otherwise there, the place in its words.
-fn announce(cx: &mut Cx<'_>, spot: &Spot) -> Result<(), Malformed> {
-    let Ok(grant) = cx.expect(Expect { permanent: true, ..tcp(0, spot.addr, spot.port) }) else { return Ok(()) };
+/// Connections to this place, and where that is called otherwise at the other end, the place in its words.
+fn announce(cx: &mut Cx<'_>, spot: &Spot, src: Source) -> Result<(), Malformed> {
+    let Ok(grant) = cx.expect(Expect { src, permanent: true, ..tcp(0, spot.addr, spot.port) }) else { return Ok(()) };
     if (grant.addr, grant.port) == (spot.addr, spot.port) {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-use cthelper_proto::ipc::Segment;
+use cthelper_proto::ipc::{Segment, Settings};
 use cthelper_proto::types::CtInfo;
 use proptest::prelude::*;
 
@@ -96,6 +96,19 @@ fn an_answers_location_expects_the_searcher_at_the_device() {
 }
 
 #[test]
+fn with_loose_a_place_outside_the_link_expects_whoever_the_searcher_is_there() {
+    let found_by = |searcher: &str, loose: bool, place: &str| {
+        let talk = over_udp().across(Net::Plain6).to(searcher).with(Settings { loose, ..Settings::default() });
+        talk.packet(CtInfo::Related, Segment { seq: 0, last: false }, found(place).as_bytes())
+    };
+    let (outside, of_the_link) = ("http://[2001:db8::7]:5000/", "http://[fe80::7]:5000/");
+    found_by("fe80::2", true, outside).expects(Expect { src: Source::Anyone, ..lasting("[2001:db8::7]:5000") });
+    found_by("fe80::2", false, outside).expects(lasting("[2001:db8::7]:5000"));
+    found_by("fe80::2", true, of_the_link).expects(lasting("[fe80::7]:5000"));
+    found_by("2001:db8::2", true, outside).expects(lasting("[2001:db8::7]:5000"));
+}
+
+#[test]
 fn a_translated_device_is_announced_by_its_other_address() {
     over_udp()
         .across(Net::Dnat4)
@@ -121,6 +134,22 @@ fn a_subscription_expects_the_device_at_the_callback() {
     over_tcp().from_client("SUBSCRIBE /events HTTP/1.1\r\nSID: uuid:1\r\n\r\n").expects_nothing().well_formed();
     for bad in ["http://10.0.1.2:5000/", "<http://10.0.1.2:5000/", "<http://10.0.1.2:70000/>", "<http://10.0.1.2:80/>", "<http://10.0.1.2:1023>"] {
         over_tcp().from_client(subscription(bad)).expects_nothing().passes_unchanged().malformed("ssdp CALLBACK");
+    }
+}
+
+/// A browser can be made to send all of this, but neither without `Origin`, nor so that the helper does not see it.
+#[test]
+fn a_web_page_cannot_subscribe() {
+    let whole = subscription("<http://10.0.1.2:5000/cb>");
+    for origin in ["Origin: http://attacker.example", "origin: null", "ORIGIN:"] {
+        let asked = whole.replace("\r\n\r\n", &format!("\r\n{origin}\r\n\r\n"));
+        over_tcp().from_client(asked).expects_nothing().passes_unchanged().malformed("ssdp Origin");
+    }
+    for length in whole.find("/cb>").unwrap() + 4..whole.len() {
+        over_tcp().from_client(&whole[..length]).expects_nothing().passes_unchanged().malformed("ssdp request without an end");
+    }
+    for end in ["\r\n\n", "\n\r\n", "\n\n", "\r\n\r\nORIGIN: in the body"] {
+        over_tcp().from_client(whole.replace("\r\n\r\n", end)).expects(lasting("10.0.1.2:5000"));
     }
 }
 

@@ -1,4 +1,8 @@
-//! Everything of ours that reads bytes of others, but helpers.
+//! Everything of ours that reads bytes of others, one target each: what the rung `fuzz` damages, and what `tests/guided` is guided by.
+
+mod conversations;
+mod helpers;
+mod seeds;
 
 use cthelper_policy::config::Config;
 use cthelper_policy::events::{Filter, Known};
@@ -14,11 +18,24 @@ use cthelper_proto::packet::{dissect, edit};
 use cthelper_proto::types::Tuple;
 use cthelper_supervisor::import;
 use cthelper_supervisor::kernel::replay::{Capture, Replay};
-use cthelper_tests::capture::{Link, pcap, pcapng};
 
-use crate::{Target, helpers, seeds};
+use crate::capture::{Link, pcap, pcapng};
 
-pub(crate) fn all() -> Vec<Target> {
+/// Reads one input.
+pub type Reader = Box<dyn FnMut(&[u8])>;
+
+/// Something that reads bytes.
+pub struct Target {
+    /// What it is called; a helper's has its protocol behind a `/`.
+    pub name: String,
+    /// Inputs to begin with.
+    pub seeds: Vec<Vec<u8>>,
+    /// Makes a reader that has read nothing yet, in the thread that is to read.
+    pub reader: Box<dyn Fn() -> Reader + Send>,
+}
+
+/// All there are.
+pub fn all() -> Vec<Target> {
     let mut all = vec![
         target("netlink", seeds::netlink(), netlink),
         target("packet", packets(), packet),
@@ -33,11 +50,12 @@ pub(crate) fn all() -> Vec<Target> {
         }),
     ];
     all.extend(helpers::all());
+    all.extend(conversations::all());
     all
 }
 
-fn target(name: &str, seeds: Vec<Vec<u8>>, read: impl FnMut(&[u8]) + Send + 'static) -> Target {
-    Target { name: name.to_owned(), seeds, reader: Box::new(|| Box::new(read)) }
+fn target(name: &str, seeds: Vec<Vec<u8>>, read: fn(&[u8])) -> Target {
+    Target { name: name.to_owned(), seeds, reader: Box::new(move || Box::new(read)) }
 }
 
 /// Everything anybody reads of a message, whatever it is.
@@ -124,7 +142,7 @@ fn filter(bytes: &[u8]) {
 
 /// The packaged example, as it is and with every key uncommented.
 fn configs() -> Vec<Vec<u8>> {
-    let example = include_str!("../../packaging/examples/cthelperd.toml");
+    let example = include_str!("../../../packaging/examples/cthelperd.toml");
     let keys: Vec<&str> = example
         .lines()
         .filter_map(|line| line.strip_prefix("# "))

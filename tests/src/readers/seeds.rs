@@ -7,7 +7,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 /// Datagrams of real kernels, by hexadecimal line.
-pub(crate) fn netlink() -> Vec<Vec<u8>> {
+pub(super) fn netlink() -> Vec<Vec<u8>> {
     let folders = ["vm/capture", "vm/capture/events", "../proto/tests/captured"].map(folder);
     let files = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten();
     let mut paths: Vec<PathBuf> =
@@ -23,14 +23,14 @@ fn hex(line: &str) -> Vec<u8> {
 }
 
 /// The files of a folder, whole.
-pub(crate) fn files(name: &str) -> Vec<Vec<u8>> {
+pub(super) fn files(name: &str) -> Vec<Vec<u8>> {
     let mut paths: Vec<PathBuf> = std::fs::read_dir(folder(name)).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     paths.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
 /// `corpus/NAME.txt`, a seed a line, with the escapes of a Rust byte string; and lines for all who have no file.
-pub(crate) fn corpus(name: &str) -> Vec<Vec<u8>> {
+pub(super) fn corpus(name: &str) -> Vec<Vec<u8>> {
     let read = |name: &str| std::fs::read_to_string(folder("fuzz/corpus").join(name).with_extension("txt"));
     let text = read(name).or_else(|_| read("any")).unwrap();
     text.lines().filter(|line| !line.starts_with('#')).map(unescaped).collect()

@@ -1,6 +1,6 @@
 //! Every helper there is, over each protocol it serves: segments and datagrams with damaged payload, in both directions, cut anywhere.
 
-use cthelper_proto::ipc::{PacketHeader, Segment, Settings, Ticket};
+use cthelper_proto::ipc::{PacketHeader, Segment, Settings, Ticket, Verdict};
 use cthelper_proto::manifest::Manifest;
 use cthelper_proto::types::{CtInfo, Dir, Flow, FlowId, L4, State, Tuple};
 use cthelper_worker::helpers;
@@ -8,17 +8,19 @@ use cthelper_worker::serve::Server;
 use cthelper_worker::stream::end_of;
 use cthelper_worker::testkit::Kernel;
 
-use crate::{Reader, Target, seeds};
+use super::{Reader, Target, seeds};
 
-pub(crate) fn all() -> Vec<Target> {
-    helpers::all()
-        .iter()
-        .flat_map(|helper| {
-            let manifest = helper.manifest();
-            let l4s: Vec<L4> = manifest.l4s.iter().collect();
-            l4s.into_iter().map(move |l4| target(manifest, l4))
-        })
-        .collect()
+pub(super) fn all() -> Vec<Target> {
+    protocols().map(|(manifest, l4)| target(manifest, l4)).collect()
+}
+
+/// Every helper of the registry, with each protocol that it serves.
+pub(super) fn protocols() -> impl Iterator<Item = (&'static Manifest, L4)> {
+    helpers::all().into_iter().flat_map(|helper| {
+        let manifest = helper.manifest();
+        let l4s: Vec<L4> = manifest.l4s.iter().collect();
+        l4s.into_iter().map(move |l4| (manifest, l4))
+    })
 }
 
 fn target(manifest: &Manifest, l4: L4) -> Target {
@@ -78,13 +80,18 @@ impl Talk {
             tcp: (self.l4 == L4::Tcp).then_some(segment),
         };
         let verdict = self.server.packet(&header, payload, &mut self.kernel);
+        is_sound(&verdict, payload);
         self.state = verdict.state.unwrap_or(self.state);
-        let mut end = 0;
-        for edit in &verdict.edits {
-            assert!(usize::from(edit.at) >= end, "edits are in order");
-            end = usize::from(edit.at) + usize::from(edit.cut);
-            assert!(end <= payload.len(), "edits stay within the payload");
-        }
+    }
+}
+
+/// What a worker is ended for, if its verdict has it.
+pub(super) fn is_sound(verdict: &Verdict, payload: &[u8]) {
+    let mut end = 0;
+    for edit in &verdict.edits {
+        assert!(usize::from(edit.at) >= end, "edits are in order");
+        end = usize::from(edit.at) + usize::from(edit.cut);
+        assert!(end <= payload.len(), "edits stay within the payload");
     }
 }
 
@@ -94,7 +101,7 @@ fn flow(id: FlowId, l4: L4) -> Flow {
 }
 
 /// A header for each protocol.
-pub(crate) fn headers() -> Vec<PacketHeader> {
+pub(super) fn headers() -> Vec<PacketHeader> {
     [L4::Tcp, L4::Udp]
         .map(|l4| PacketHeader {
             ticket: Ticket(7),
