@@ -1,8 +1,8 @@
 # make demo   the main job, live, in a virtual machine (no root, no changes to this machine but packages)
 # make test   every rung: unit, replay, sandbox, sim, and the FTP matrix on two real kernels
 # make check  what a commit must pass: formatting, lints, tests below the VM, documentation
-# make bench  the figures of SPECIFICATION.md, in one virtual machine
-# make bench-events  the kernel's events to 1, 10 and 100 subscribers, on this machine (root)
+# make bench  the figures of SPECIFICATION.md, in one virtual machine: packets, then the kernel's events as bench-events
+# make bench-events  the kernel's events to 1, 10 and 100 subscribers, and beside conntrack -E and ulogd2, on this machine (root)
 # make bench-recovery  how long a helper is silent when its worker dies, on this machine
 # make bench-helpers  what the most expensive packets of each protocol cost a worker, on this machine
 # make man    man pages and completions in target/manuals

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, Command, CommandFactory};
 use cthelper_supervisor::cli::{ctl, daemon};
+use cthelper_tests::binaries::binary;
 use cthelper_tests::program::{Said, Temporary, unprivileged};
 
 /// A command of a program, with the words that lead to it.
@@ -186,6 +187,22 @@ fn words_that_are_no_text_are_refused_in_one_line_or_name_nothing() {
                 other => panic!("{name}: status {other}: {}{}", said.out, said.err),
             }
         }
+    }
+}
+
+/// A pipe's reader who has seen enough takes nothing from the status.
+#[test]
+fn nobody_who_reads_stderr_is_needed() {
+    for (program, words, code) in [
+        ("cthelperctl", &["stats"] as &[_], WRONG),
+        ("cthelperctl", &["status", "--runtime-dir", "/nowhere"], 69),
+        ("cthelperd", &["check", "--config", "/nowhere/file"], 78),
+        ("cthelperd", &["keeper", "1"], WRONG),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let ended = std::process::Command::new(binary(program)).args(words).stderr(writer).status().unwrap();
+        assert_eq!(ended.code(), Some(code), "{program} {words:?}");
     }
 }
 

@@ -73,6 +73,7 @@ fn documents(of: &str) -> PathBuf {
 fn in_common(destinations: &BTreeSet<String>) -> BTreeSet<String> {
     let own = [
         "/etc/apparmor.d/",
+        "/usr/share/lintian/",
         "/usr/share/licenses/",
         "/usr/share/doc/cthelperd/third-party.txt",
         "/usr/share/doc/cthelperd/CHANGELOG.md",

@@ -28,11 +28,11 @@ use nix::sys::signal::Signal;
 use nix::unistd::{Pid, geteuid};
 
 /// An office with a broker, and no helper.
-struct Served {
+pub(super) struct Served {
     office: std::thread::JoinHandle<()>,
     end: tokio::sync::oneshot::Sender<()>,
     board: Board,
-    records: Records,
+    pub(super) records: Records,
     socket: PathBuf,
     port: std::net::SocketAddr,
     _warden: Warden,
@@ -41,10 +41,15 @@ struct Served {
 impl Served {
     /// `warden` is a program that becomes one.
     fn by(warden: &Path, config: &str) -> Self {
+        Self::of(warden, &binary("cthelperd"), config)
+    }
+
+    /// With brokers of this program.
+    pub(super) fn of(warden: &Path, broker: &Path, config: &str) -> Self {
         let config = Config::parse(&format!("[helper.ftp]\n{config}"), "test").unwrap();
         let identity = Identity::find(Daemon::USER, Daemon::USER).unwrap();
         let mut hiring = Hiring::start(warden).unwrap();
-        let post = hiring.broker(&RoleRecipe { program: binary("cthelperd"), identity }).unwrap();
+        let post = hiring.broker(&RoleRecipe { program: broker.to_owned(), identity }).unwrap();
         let warden = hiring.seal().unwrap();
         let socket = scratch("broker").join("events.sock");
         let events = UnixListener::bind(&socket).unwrap();
@@ -76,7 +81,7 @@ impl Served {
     }
 
     /// The broker that serves.
-    fn broker(&self) -> BrokerStatus {
+    pub(super) fn broker(&self) -> BrokerStatus {
         eventually("a broker that serves", || Some(self.board.read()).filter(|broker| broker.state == BrokerState::Serving))
     }
 
@@ -103,7 +108,7 @@ impl Served {
         line.trim().parse().unwrap()
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         self.end.send(()).unwrap();
         self.office.join().unwrap();
     }

@@ -5,6 +5,7 @@
 
 mod broker;
 mod escapes;
+mod false_broker;
 mod keeper;
 mod orders;
 mod outside;

@@ -3,7 +3,7 @@
 //! [`binaries`] finds what was built · [`packets`] writes packets, [`capture`] files of them, [`control`] conversations ·
 //! [`fake_kernel`] is a kernel that does as a test says · [`stage`] runs a real lane with real workers on it, [`program`] the real program ·
 //! [`outside`] builds helpers out of the tree · [`readers`] has what reads strangers' bytes · [`worst`] has the packets that cost a helper most · [`schema`] holds records against their
-//! schema · [`calls`] writes down system calls.
+//! schema · [`calls`] writes down system calls · [`tally`] counts what a reader of events got.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what it means")]
 #![allow(clippy::missing_panics_doc, reason = "a test fails by panic")]
@@ -20,6 +20,7 @@ pub mod program;
 pub mod readers;
 pub mod schema;
 pub mod stage;
+pub mod tally;
 pub mod worst;
 
 use std::time::{Duration, Instant};

@@ -1,7 +1,8 @@
 //! `cthelperd`: the supervisor. Also its warden, the keeper of its queues and the launcher of its workers, see
 //! `cthelper_supervisor::{warden, keeper}`.
 
-use std::io::IsTerminal;
+#![warn(clippy::print_stderr, clippy::print_stdout, reason = "they panic when the reader is gone")]
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,6 +17,7 @@ use cthelper_supervisor::configuration::Source;
 use cthelper_supervisor::keeper::run::run_if_keeper;
 use cthelper_supervisor::replay;
 use cthelper_supervisor::spawn::launcher;
+use cthelper_supervisor::stderr::{start_log, tell};
 use cthelper_supervisor::warden;
 use sd_notify::NotifyState;
 
@@ -52,15 +54,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn start_log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("CTHELPERD_LOG").unwrap_or_else(|_| "info".into());
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colours);
-    log.with_target(false).compact().init();
-}
-
 fn fail(code: u8, reason: impl std::fmt::Display) -> ExitCode {
-    eprintln!("cthelperd: {reason}");
+    tell(format_args!("cthelperd: {reason}"));
     code.into()
 }
 
@@ -104,7 +99,7 @@ fn check(file: Option<PathBuf>) -> ExitCode {
         Ok(config) => {
             // No mistake of the file's: it may be for another machine.
             for unknown in Names::look_up(config.queues.values()).1 {
-                eprintln!("cthelperd: warning: {unknown} on this machine");
+                tell(format_args!("cthelperd: warning: {unknown} on this machine"));
             }
             ExitCode::SUCCESS
         }

@@ -145,7 +145,7 @@ impl Client {
         self.inbox.extend_from_slice(chunk.get(..length).unwrap_or_default());
         let said = match self.door {
             Door::Socket { .. } => by_line(&self.inbox),
-            Door::Port => by_http(&self.inbox),
+            Door::Port => by_http(&self.inbox, length),
         };
         if said != Said::Nothing {
             self.inbox = Vec::new();
@@ -256,8 +256,8 @@ fn by_line(bytes: &[u8]) -> Said {
     }
 }
 
-fn by_http(bytes: &[u8]) -> Said {
-    match http::asked(bytes) {
+fn by_http(bytes: &[u8], fresh: usize) -> Said {
+    match http::asked(bytes, fresh) {
         http::Asked::Incomplete => Said::Nothing,
         http::Asked::Metrics => Said::Wanted(Wanted::Metrics),
         http::Asked::Other(status) => Said::Wrong(http::answer(status, "only GET /metrics\n")),

@@ -14,6 +14,7 @@ use super::protocol::{FromBroker, Kind, ToBroker};
 use crate::evidence::text::one_line;
 use crate::seqpacket::{Heard, say, wait_for};
 use crate::spawn::role::{Called, NOT_FOR_HANDS, called};
+use crate::stderr::tell;
 use crate::warden::trace_me;
 
 /// First argument of a broker; uid and gid follow.
@@ -54,7 +55,7 @@ pub fn run_if_broker() -> Option<u8> {
 }
 
 fn refuse(reason: &str) -> u8 {
-    eprintln!("broker: {reason}");
+    tell(format_args!("broker: {reason}"));
     64
 }
 

@@ -18,6 +18,7 @@ use super::heir::is_netfilter;
 use super::protocol::{Record, Word};
 use super::wire::{self, Heard};
 use crate::spawn::role::{Called, called};
+use crate::stderr::tell;
 
 /// First argument of a keeper; uid and gid follow.
 pub const ROLE: &str = "keeper";
@@ -33,7 +34,7 @@ pub fn run_if_keeper() -> Option<u8> {
     let Called { uid, gid, more: [] } = match called(ROLE)? {
         Ok(called) => called,
         Err(wrong) => {
-            eprintln!("keeper: {wrong}");
+            tell(format_args!("keeper: {wrong}"));
             return Some(64);
         }
     };
@@ -41,7 +42,7 @@ pub fn run_if_keeper() -> Option<u8> {
     // Whoever starts it is whom it serves: root.
     let master = nix::unistd::geteuid().as_raw();
     if let Err(error) = confine::keeper(uid, gid) {
-        eprintln!("keeper: confinement: {error}");
+        tell(format_args!("keeper: confinement: {error}"));
         return Some(77);
     }
     // From here on it says nothing but answers.

@@ -109,16 +109,17 @@ impl<K: Kernel> Lane<K> {
         self.counters.verdicts += 1;
         let Announces { expect, permit, grant } = announces;
         match self.kernel.release_announcing(held.id, change, &held.wish(permit, grant.port)) {
-            // It was expected before; without its helper, if the kernel did not take it again.
-            Ok(Made::Seen) if held.confirmed => {}
-            _ if held.confirmed => self.counters.trouble("helper-unassigned"),
             Ok(made) => {
-                self.counters.expectations += 1;
-                self.link.tell(&news(self.setup.name(), held, What::Granted));
+                // One whose master is in the table was expected before, without its helper.
+                if !held.confirmed {
+                    self.counters.expectations += 1;
+                    self.link.tell(&news(self.setup.name(), held, What::Granted));
+                }
                 if made == Made::Unseen {
                     self.counters.trouble("expectation-unseen");
                 }
             }
+            Err(_) if held.confirmed => self.counters.trouble("helper-unassigned"),
             Err(denied) => {
                 self.link.tell(&news(self.setup.name(), held, What::Refused));
                 self.refuse(rule_of(denied), Master::from(&held.flow.orig), Some(expect));

@@ -10,6 +10,7 @@ use cthelper_proto::ipc::{Ask, encode};
 use nix::sys::socket::{MsgFlags, SockType, getsockopt, send, sockopt};
 
 use super::role::{Called, NOT_FOR_HANDS, called};
+use crate::stderr::tell;
 use crate::warden::trace_me;
 
 /// First argument of a launcher.
@@ -23,7 +24,7 @@ pub fn run_if_launcher() -> Option<u8> {
         Ok(_) => NOT_FOR_HANDS.to_owned(),
         Err(wrong) => wrong.to_owned(),
     };
-    eprintln!("launcher: {reason}");
+    tell(format_args!("launcher: {reason}"));
     Some(70)
 }
 

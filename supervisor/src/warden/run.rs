@@ -18,6 +18,7 @@ use super::children::{Children, Name};
 use super::protocol::{Instruction, News, Order, Sealed};
 use crate::seqpacket::{DESCRIPTORS, Heard, hear, say, wait_for};
 use crate::spawn::{Recipe, RoleRecipe};
+use crate::stderr::tell;
 use crate::{broker, keeper};
 
 /// First argument of a warden.
@@ -35,7 +36,7 @@ pub fn run_if_warden() -> Option<u8> {
     match run(std::io::stdin().as_fd()) {
         Ok(()) => Some(0),
         Err(reason) => {
-            eprintln!("cthelperd: warden: {reason}");
+            tell(format_args!("cthelperd: warden: {reason}"));
             Some(71)
         }
     }

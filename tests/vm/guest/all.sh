@@ -37,6 +37,7 @@ for source in "$@"; do
         extra_operate
         extra_end
         extra_unclean
+        extra_log
         extra_death
         server_start vsftpd && { chaos; own_filter; }
         hostile $HOSTILE

@@ -9,7 +9,8 @@
 #
 # CPU is utime+stime of the daemon and its children, per packet that went through the queue. Lost:
 # what the queue dropped (full, or socket buffer full); TCP hides such a loss, so segments sent
-# again are shown too.
+# again are shown too. Without arguments the kernel's events follow: bench-events.sh.
+all=$#
 . "$REPO/tests/vm/guest/topology.sh"
 . "$REPO/tests/vm/guest/sources.sh"
 tools=$REPO/target/vm/bin
@@ -76,3 +77,5 @@ awk '$2 == 1 { p50[$1] = $5 } $2 == 64 { rate[$1] = $3; cpu[$1] = $4 } $2 == 512
     END { if (rate["ours"] && rate["conntrackd"]) {
         printf "\ncthelperd / conntrackd: CPU per packet at 64 %.2f (wanted <= 0.5), round trips/s at 64 %.2f (wanted >= 2),\n", cpu["ours"] / cpu["conntrackd"], rate["ours"] / rate["conntrackd"]
         printf "p50 at 1 %.2f (wanted <= 1), lost at 512: %s (wanted 0)\n", p50["ours"] / p50["conntrackd"], lost["ours"] } }' "$VM_OUT/bench"
+
+[ $all -gt 0 ] || { echo; exec "$REPO/tests/vm/guest/bench-events.sh"; }

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
 """chain-peer.py server                        speaks the protocol of tests/src/bin/chain on UDP port 1719, for ever
-chain-peer.py client HOST tcp|udp [BETWEEN]    goes through its three steps; BETWEEN is a shell command to be run between an OPEN and what
-                                               counts only after it, in every step
+chain-peer.py client HOST tcp|udp [BETWEEN [plain]]
+                                               goes through its three steps; BETWEEN is a shell command to be run between an OPEN and what
+                                               counts only after it, in every step; plain: without an OPEN, that nothing is to be remembered
 
 tcp: the server says where it listens for `call` and `media`, the client for the data.
 udp: `call` is a datagram, whose first one says where the client listens for `media`; there the server says where it listens for the data.
@@ -120,19 +121,19 @@ def call_by_datagram(there):
 
 # ---- client --------------------------------------------------------------------------------------
 
-def go(host, kind, between):
+def go(host, kind, between, plain):
     steps = ["admit"]
     pause = (lambda: subprocess.run(between, shell=True, check=True)) if between else (lambda: None)
-    then = "THEN " if between else ""
+    then = "THEN " if between and not plain else ""
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM)
         sock.settimeout(PATIENCE)
         sock.connect((host, PORT))
-        if between:
+        if then:
             sock.send(b"OPEN")
             sock.recv(1500)
-            pause()
+        pause()
         sock.send(f"{then}CALL {kind}".encode())
         port = port_of(sock.recv(1500).decode())
         steps.append("call")
@@ -146,7 +147,7 @@ def by_stream(host, port, family, pause, then, steps):
         if then:
             sock.sendall(b"OPEN\r\n")
             line(sock, said)
-            pause()
+        pause()
         sock.sendall(f"{then}{text}\r\n".encode())
 
     said = bytearray()
@@ -192,4 +193,4 @@ def read_all(sock):
 if sys.argv[1] == "server":
     serve()
 else:
-    go(sys.argv[2], sys.argv[3], sys.argv[4] if len(sys.argv) > 4 else "")
+    go(sys.argv[2], sys.argv[3], sys.argv[4] if len(sys.argv) > 4 else "", "plain" in sys.argv[5:])

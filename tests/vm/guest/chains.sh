@@ -4,7 +4,7 @@
 # a rule, and everything but it and what is related is dropped.
 #
 # {IPv4 IPv6} x {none snat dnat} x {tcp, udp: what the first packet of an announced connection
-# announces}; then with every worker killed between two messages of each step. A line per case:
+# announces}; then with every worker killed between two messages of each step, and the supervisor. A line per case:
 #   ours-chains 6.1 4-snat-tcp ok
 . "$REPO/tests/vm/guest/topology.sh"
 . "$REPO/tests/vm/guest/sources.sh"
@@ -30,6 +30,8 @@ chains() {
         chain 4-$nat-killed-udp udp 'pkill -9 -x chain; sleep 0.3'
     done
     chains_judge
+    nat=none; chains_rules none
+    for kind in tcp udp; do chain_successor $kind; done
     chains_refused
     kill $peer; wait $peer 2>/dev/null
     source_stop || result ours-chains stop "did not end in order"
@@ -57,6 +59,25 @@ chain() {   # case, kind, between
     result ours-chains $1 "$(tail -n 1 <<<"$why")"
     "$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN flows --tree >>"$VM_OUT/chains-trees" 2>&1
 }
+
+# The supervisor is killed before what each step announces is said, and another goes on. It knows nothing of the connections that are there, and
+# which helper reads them.
+chain_successor() {   # kind
+    local client died=0 why=''
+    rm -f /run/chains-die
+    ip netns exec client "$CHAIN" client 10.0.2.2 $1 'touch /run/chains-die; while [ -e /run/chains-die ]; do sleep 0.1; done' plain \
+        >/run/chains-said 2>&1 & client=$!
+    while wait_for 30 _asked_to_die $client; do
+        kill -KILL $SOURCE_PID; wait $SOURCE_PID 2>/dev/null
+        CTHELPERD_WHAT='--config /run/chains.toml' source_start ours || why='no successor'
+        died=$((died + 1))
+        rm -f /run/chains-die
+    done
+    wait $client || why=$(tail -n 1 /run/chains-said)
+    [ $died -gt 1 ] || why="it died $died times; $why"
+    result ours-chains 4-none-successor-$1 "$why"
+}
+_asked_to_die() { [ -e /run/chains-die ] && return 0; kill -0 $1 2>/dev/null && return 1; return 2; }
 
 # Each helper read its own connections, lost nothing, refused nothing; and the tree shows who did.
 chains_judge() {

@@ -150,3 +150,26 @@ extra_unclean() {
     if source_stop; then result ours-unclean sigterm ''; else result ours-unclean sigterm "no clean end on SIGTERM"; fi
     summary ours-unclean
 }
+
+# Nobody reads the daemon's own log, and then its reader is gone: a pipe that is full, and one that is broken.
+extra_log() {
+    local reader
+    good=0 total=0
+    rm -f /run/unread; mkfifo /run/unread
+    sleep 600 </run/unread & reader=$!
+    head -c 65536 /dev/zero >/run/unread
+    CTHELPERD_STDERR=/run/unread source_start ours || { result ours-log start 'did not come up'; kill $reader; return; }
+    topology_rules snat "$HELPER"
+    _log_after_death unread
+    kill $reader; wait $reader 2>/dev/null
+    _log_after_death reader-gone
+    if source_stop; then result ours-log sigterm ''; else result ours-log sigterm 'no clean end on SIGTERM'; fi
+    summary ours-log
+}
+_log_after_death() {   # CASE: a worker is killed, which is logged, and a transfer is helped
+    local why=''
+    "$REPO/tests/vm/guest/kill-worker.sh" KILL || why='no worker was killed'
+    wait_for 20 ours_serving || why="${why:-it does not serve}"
+    [ -n "$why" ] || why=$(transfer curl client "$(topology_target snat 4)" epsv 20)
+    result ours-log "$1" "$why"
+}

@@ -52,11 +52,12 @@ CONF
 }
 
 # CTHELPERD_WHAT: what a test serves, instead of `--helper ftp`. CTHELPERD_ARGS: its extra arguments. CTHELPERD_TRACER: words before it all.
+# CTHELPERD_STDERR: where its own log goes, instead of VM_OUT/cthelperd.log.
 _start_ours() {
     modprobe -a nfnetlink_cthelper nfnetlink_queue
     mkdir -p $CTHELPERD_RUN/quarantine
     ${CTHELPERD_TRACER:-} "$BIN/cthelperd" run ${CTHELPERD_WHAT:---helper ftp} --runtime-dir $CTHELPERD_RUN --audit-log "$VM_OUT/audit.jsonl" --journal none \
-        --quarantine-dir $CTHELPERD_RUN/quarantine ${CTHELPERD_ARGS:-} >>"$VM_OUT/cthelperd.log" 2>&1 &
+        --quarantine-dir $CTHELPERD_RUN/quarantine ${CTHELPERD_ARGS:-} >>"${CTHELPERD_STDERR:-$VM_OUT/cthelperd.log}" 2>&1 &
     SOURCE_PID=$!
     wait_for 15 ours_serving
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use cthelper_supervisor::cli::ctl::crashes::{Listing, Options, What};
+use cthelper_supervisor::stderr::tell;
 
 use crate::control;
 use crate::exit::{Exit, Failure};
@@ -25,7 +26,7 @@ const PACKAGED: &str = "/var/log/cthelperd/audit.jsonl";
 pub fn run(wanted: &Options, runtime_dir: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let log = Log::read(&place(wanted.audit_log.as_deref(), runtime_dir)?)?;
     if log.damaged > 0 {
-        eprintln!("cthelperctl: {} lines of {} are no records and were left out", log.damaged, log.place());
+        tell(format_args!("cthelperctl: {} lines of {} are no records and were left out", log.damaged, log.place()));
     }
     match &wanted.what {
         None => list::run(&log, &Listing::default(), wanted.json, out),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::text::printable;
+use cthelper_supervisor::stderr::tell;
 
 /// Exit statuses of this tool beside 0 (done) and 1 (`doctor` found a failure, `nfct` failed).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ impl Failure {
     /// Says it on stderr.
     pub fn report(&self) -> ExitCode {
         if !self.words.is_empty() {
-            eprintln!("cthelperctl: {self}");
+            tell(format_args!("cthelperctl: {self}"));
         }
         ExitCode::from(self.exit as u8)
     }

@@ -13,6 +13,7 @@ use cthelper_proto::netlink::report::Moment;
 use cthelper_proto::types::Tuple;
 use cthelper_supervisor::cli::ctl::expect::{Expect, Layer3, Show, Which};
 use cthelper_supervisor::kernel::netfilter::socket::Nfnl;
+use cthelper_supervisor::stderr::tell;
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -40,7 +41,7 @@ pub fn run(wanted: &Expect, out: &mut dyn Write) -> Result<(), Failure> {
         Expect::Delete(which) => delete(&mut socket, which),
         Expect::Flush => {
             socket.request(expect::flush, |_| ()).map_err(|refusal| refused("take the expectations back", refusal.errno))?;
-            eprintln!("cthelperctl: expectation table has been emptied.");
+            tell("cthelperctl: expectation table has been emptied.");
             Ok(())
         }
     }
@@ -82,7 +83,7 @@ fn list(socket: &mut Nfnl, show: &Show, form: Form, out: &mut dyn Write) -> Resu
         writeln!(out, "{line}")?;
     }
     out.write_all(tail.as_bytes())?;
-    eprintln!("cthelperctl: {} expectations have been shown.", lines.len());
+    tell(format_args!("cthelperctl: {} expectations have been shown.", lines.len()));
     Ok(())
 }
 
@@ -108,7 +109,7 @@ fn watch(socket: &mut Nfnl, show: &Show, form: Form, out: &mut dyn Write) -> Res
         let mut lines = Vec::new();
         match socket.events(|message| lines.extend(form.line(message, family(show), now()))) {
             Ok(_) => {}
-            Err(Errno::ENOBUFS) => eprintln!("cthelperctl: events came faster than they were read; some are lost"),
+            Err(Errno::ENOBUFS) => tell("cthelperctl: events came faster than they were read; some are lost"),
             Err(errno) => return Err(refused("watch the expectations", errno)),
         }
         for line in &lines {
@@ -123,7 +124,7 @@ fn watch(socket: &mut Nfnl, show: &Show, form: Form, out: &mut dyn Write) -> Res
     if shown > 0 {
         out.write_all(tail.as_bytes())?;
     }
-    eprintln!("cthelperctl: {shown} expectation events have been shown.");
+    tell(format_args!("cthelperctl: {shown} expectation events have been shown."));
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! 64 wrong arguments; 66 no such file or crash; 69 no daemon, no kernel support, or refused; 70 an answer that cannot be understood;
 //! 73 a file cannot be written; 77 not permitted; 78 the daemon's configuration cannot be read.
 
+#![warn(clippy::print_stderr, clippy::print_stdout, reason = "they panic when the reader is gone")]
 #![allow(unreachable_pub, reason = "a program has no outside: here `pub` means its other modules")]
 
 use std::ffi::{OsStr, OsString};

@@ -8,6 +8,7 @@ use std::io::Write;
 use std::path::Path;
 
 use cthelper_supervisor::cli::ctl::rules::{Dialect, Kept, Options};
+use cthelper_supervisor::stderr::tell;
 
 use crate::configuration;
 use crate::control;
@@ -52,7 +53,7 @@ fn planned(wanted: &Options, runtime_dir: &Path) -> Result<Plan, Failure> {
     };
     let plan = plan::plan(wanted, config.as_ref(), served.as_ref())?;
     for remark in &plan.remarks {
-        eprintln!("cthelperctl: not attached: {}", crate::text::printable(remark));
+        tell(format_args!("cthelperctl: not attached: {}", crate::text::printable(remark)));
     }
     Ok(plan)
 }

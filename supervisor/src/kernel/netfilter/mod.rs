@@ -20,6 +20,7 @@ use super::{Arrived, Change, Denied, Expected, Fault, Incoming, Intake, Kernel, 
 
 pub mod chains;
 pub mod expectations;
+mod lineage;
 pub mod numbers;
 pub mod queue;
 pub mod registry;
@@ -164,14 +165,16 @@ impl Kernel for Netfilter {
     }
 
     fn receive(&mut self, room: usize, each: &mut dyn FnMut(Incoming<'_>) -> Intake) -> Result<Received, Fault> {
-        let (Some(queue), Some(manifest)) = (&mut self.queue, &self.manifest) else {
+        let Self { queue: Some(queue), manifest: Some(manifest), chains, requests, .. } = self else {
             return Err(Fault::new("use the queue", Errno::ENODEV));
         };
-        let chains = &self.chains;
         let (packets, drained) = queue
             .receive(room, |(family, queue, attrs)| {
                 let (id, malformed) = match Packet::parse(family, queue, attrs) {
-                    Ok(packet) => return Some((packet.id, taken(&packet, manifest, chains, each))),
+                    Ok(packet) => {
+                        relearn(&packet, manifest, chains, requests);
+                        return Some((packet.id, taken(&packet, manifest, chains, each)));
+                    }
                     Err(malformed) => (Packet::id_of(attrs)?, malformed),
                 };
                 each(Incoming::Stray(PacketId(id), malformed));
@@ -199,7 +202,8 @@ impl Kernel for Netfilter {
         if seqadj::must_be_set_by_hand(change) {
             // Without NFQA_CT there is no NFQA_EXP: the expectation that is there stays without its helper.
             self.change(id.0, change).map_err(|fault| Denied::Other(fault.errno))?;
-            return Err(Denied::Other(Errno::EOPNOTSUPP));
+            // Where the helper that is named makes no difference, nothing is missing.
+            return if self.chains.attaches_masters() { Ok(Made::Seen) } else { Err(Denied::Other(Errno::EOPNOTSUPP)) };
         }
         self.link(wish); // before there can be a first packet
         let (Some(queue), Some(manifest)) = (&mut self.queue, &self.manifest) else { return Err(Denied::Other(Errno::ENODEV)) };
@@ -270,6 +274,17 @@ impl Kernel for Netfilter {
         .into_iter()
         .filter(|(_, count)| *count > 0)
         .collect()
+    }
+}
+
+/// An announced connection that nobody here has announced: the kernel is asked once where it comes from.
+fn relearn(packet: &Packet<'_>, manifest: &Manifest, chains: &Chains, requests: &mut Nfnl) {
+    let announced = packet.ct.as_ref().filter(|ct| ct.status & status::EXPECTED != 0);
+    let Some((ct, master)) = announced.and_then(|ct| ct.master.map(|master| (ct, master))) else { return };
+    if chains.is_to_be_asked(ct.zone, &ct.orig, master, &manifest.name) {
+        let attached = ct.help.map(|help| help.name.shown());
+        let lineage = lineage::of(requests, ct.zone, ct.orig, master);
+        chains.relearn(ct.zone, &ct.orig, master, lineage.as_ref(), attached.as_deref());
     }
 }
 

@@ -30,7 +30,7 @@ static LINKS: [Manifest; 3] = [
         name: Cow::Borrowed("call"),
         l4s: L4s::Both,
         classes: Cow::Borrowed(&[
-            Class::new("unused", Scope::BothEnds, 1, 30),
+            Class::new("unused", Scope::BothEnds, 1, 30).udp(),
             Class::new("media", Scope::BothEnds, 2, 40).helped_by("media"),
         ]),
         ..LINK

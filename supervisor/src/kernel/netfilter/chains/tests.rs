@@ -95,3 +95,79 @@ fn those_not_seen_for_longest_are_forgotten_first() {
     assert_eq!(place(&chains, &first, "ras", "ras"), Place::Queue(2));
     assert_eq!(place(&chains, &tuple(6, 2), "ras", "ras"), Place::Here(Expected::default()));
 }
+
+/// `ras` announces `call`, which announces `media` over TCP and something else over UDP.
+fn long_chains() -> Chains {
+    let chains = chains();
+    let classes = vec![class(1).helped_by("media"), class(1).udp(), class(2).helped_by("media")];
+    chains.serve(&manifest("call", L4s::Tcp, classes), 2, true);
+    chains.serve(&manifest("media", L4s::Tcp, vec![class(1)]), 3, true);
+    chains.serve(&manifest("ras", L4s::Udp, vec![class(9).helped_by("call")]), 1, true);
+    chains
+}
+
+fn lineage(announced: &[Tuple]) -> Lineage {
+    Lineage { helper: "ras".to_owned(), announced: announced.to_vec() }
+}
+
+/// Where a packet of the last of these belongs, on a kernel that attaches `ras` to all of them, to a supervisor that has announced none.
+fn relearnt(chains: &Chains, announced: &[Tuple]) -> Place {
+    let (orig, master) = (*announced.last().unwrap(), tuple(17, RAS));
+    assert!(chains.is_to_be_asked(0, &orig, master, "ras"));
+    chains.relearn(0, &orig, master, Some(&lineage(announced)), Some("ras"));
+    place(chains, &orig, "ras", "ras")
+}
+
+#[test]
+fn what_an_earlier_life_announced_goes_to_the_helper_that_all_classes_of_its_protocol_name() {
+    let chains = long_chains();
+    let [call, media, data] = [5000, 5001, 5002].map(|port| tuple(6, port));
+    assert_eq!(relearnt(&chains, &[call]), Place::Queue(2));
+    assert_eq!(relearnt(&chains, &[call, media]), Place::Queue(3));
+    assert!(!chains.is_to_be_asked(0, &media, tuple(17, RAS), "ras"), "it is asked once");
+    assert!(chains.is_to_be_asked(0, &media, tuple(17, 9), "ras"), "another connection at the same place");
+    assert_eq!(relearnt(&chains, &[call, media, data]), Place::Here(Expected::default()), "media's are read by nobody");
+    assert_eq!(relearnt(&chains, &[call, tuple(17, 5003)]), Place::Here(Expected::default()), "nor are those over UDP");
+}
+
+#[test]
+fn where_classes_leave_a_choice_or_a_master_is_gone_nobody_reads_it() {
+    let chains = chains(); // of the three classes of `ras` only one names a helper
+    assert_eq!(relearnt(&chains, &[tuple(6, 5000)]), Place::Here(Expected::default()));
+    let (orig, master) = (tuple(6, 5001), tuple(17, RAS));
+    chains.relearn(0, &orig, master, None, Some("ras"));
+    assert_eq!(place(&chains, &orig, "ras", "ras"), Place::Here(Expected::default()));
+    assert!(!chains.is_to_be_asked(0, &orig, master, "ras"), "it is not asked again");
+}
+
+#[test]
+fn a_helper_that_is_not_served_yet_is_asked_about_again() {
+    let chains = long_chains();
+    chains.retire("call");
+    let (orig, master) = (tuple(6, 5001), tuple(17, RAS));
+    chains.relearn(0, &orig, master, Some(&lineage(&[tuple(6, 5000), orig])), Some("ras"));
+    assert!(chains.is_to_be_asked(0, &orig, master, "ras"));
+}
+
+#[test]
+fn a_kernel_that_attaches_what_it_was_told_is_believed() {
+    let chains = long_chains();
+    let (orig, master) = (tuple(6, 5001), tuple(6, 5000));
+    assert!(chains.is_to_be_asked(0, &orig, master, "call"));
+    chains.relearn(0, &orig, master, Some(&lineage(&[orig])), Some("call"));
+    let ours = Place::Here(Expected { ours: true, counted_as: None });
+    assert_eq!(chains.place(0, &orig, Some(master), "call", Some("call")), ours);
+    assert!(!chains.attaches_masters());
+    assert!(!chains.is_to_be_asked(0, &orig, master, "media"), "media announces nothing that others read");
+}
+
+#[test]
+fn a_kernel_that_attaches_the_masters_helper_is_known_by_the_first_packet() {
+    let (chains, call) = (chains(), tuple(6, 5000));
+    chains.link(0, &call, tuple(17, RAS), Some("call"));
+    assert!(!chains.attaches_masters());
+    place(&chains, &call, "call", "call");
+    assert!(!chains.attaches_masters());
+    place(&chains, &call, "ras", "ras");
+    assert!(chains.attaches_masters());
+}

@@ -1,0 +1,70 @@
+//! A broker that asks the supervisor for dumps without end (`bin/imposter/broker.rs`): the kernel is asked 8 times and then 4 times a second, and
+//! neither the control side nor a lane is the slower for it.
+
+use std::time::{Duration, Instant};
+
+use cthelper_proto::events::Event;
+use cthelper_tests::binaries::binary;
+use cthelper_tests::control::{Control, Net};
+use cthelper_tests::eventually;
+use cthelper_tests::stage::Play;
+
+use super::broker::Served;
+
+/// How long the imposter asks, and the limits of `office.rs`.
+const LIFE: u32 = 3;
+const BURST: u32 = 8;
+const PER_SECOND: u32 = 4;
+
+/// The next end of a broker that is told.
+fn end_of(served: &Served) -> String {
+    eventually("its end", || {
+        served.records.try_iter().find_map(|record| match record.event {
+            Event::BrokerEnded { cause, .. } => Some(cause),
+            _ => None,
+        })
+    })
+}
+
+/// A broker of the imposter's that asks for so many dumps a second.
+fn asking(rate: u16) -> Served {
+    Served::of(&binary("cthelperd"), &binary("imposter"), &format!("[events.queue.{rate}]\nevents = [\"new\"]\n"))
+}
+
+#[test]
+fn a_broker_that_asks_for_dumps_without_end_gets_eight_and_then_four_a_second() {
+    let served = asking(1000);
+    let cause = end_of(&served);
+    println!("{cause}");
+    let words: Vec<&str> = cause.strip_prefix("exit 3: asked ").expect(&cause).split(' ').collect();
+    let [asked, _, answered, _, statuses] = words.as_slice() else { panic!("{cause}") };
+    let [asked, answered, statuses] = [asked, answered, statuses].map(|number| number.parse::<u32>().unwrap());
+    assert!(asked > 1000, "it was replaced for what it said, or it did not ask: {cause}");
+    assert!((BURST + PER_SECOND..=BURST + PER_SECOND * (LIFE + 1)).contains(&answered), "{cause}");
+    assert!(statuses >= 5, "the control side answers all the while: {cause}");
+    served.end();
+}
+
+#[test]
+fn one_that_asks_as_fast_as_it_can_is_replaced_and_no_packet_waits_for_that() {
+    let stage = Play::ftp().start();
+    let served = asking(1);
+    let (mut worst, mut carried, begin) = (Duration::ZERO, 0, Instant::now());
+    let mut ends = Vec::new();
+    while ends.len() < 2 {
+        let sent = Instant::now();
+        let mut flow = Control::over(Net::Plain4, carried);
+        stage.kernel.carries(flow.client("NOOP\r\n"));
+        (worst, carried) = (worst.max(sent.elapsed()), carried + 1);
+        ends.extend(served.records.try_iter().filter_map(|record| match record.event {
+            Event::BrokerEnded { cause, .. } => Some(cause),
+            _ => None,
+        }));
+        assert!(begin.elapsed() < Duration::from_secs(20), "{ends:?}");
+    }
+    println!("{carried} packets, the slowest in {worst:?}; {ends:?}");
+    assert!(ends.iter().all(|cause| !cause.contains("exit 3")), "it did not live to its own end: {ends:?}");
+    assert!(worst < Duration::from_secs(1), "{worst:?}");
+    served.end();
+    stage.stop();
+}

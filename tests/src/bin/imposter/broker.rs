@@ -1,0 +1,110 @@
+//! A broker that plays by no rule but its confinement: it asks for dumps without end. The number of the first event queue it is told of says how
+//! many a second; 1 means as many as it can. After [`LIFE`] it ends, and its last words are what came of it.
+
+use std::collections::BTreeSet;
+use std::io::{IoSlice, IoSliceMut, Write};
+use std::os::fd::RawFd;
+use std::time::{Duration, Instant};
+
+use cthelper_policy::confine;
+use cthelper_proto::ipc::{decode, encode};
+use cthelper_supervisor::broker::protocol::{FromBroker, Kind, Table, ToBroker};
+use cthelper_supervisor::warden::trace_me;
+use nix::cmsg_space;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recv, recvmsg, sendmsg};
+use signal_hook::low_level::exit;
+
+const LINK: RawFd = 0;
+/// How long it asks.
+const LIFE: Duration = Duration::from_secs(3);
+/// How often it wants the helpers' status meanwhile.
+const STATUS: Duration = Duration::from_millis(50);
+
+/// What it is given.
+struct Given {
+    dump: RawFd,
+    rate: u32,
+}
+
+/// What it has done, and what came of it.
+#[derive(Default)]
+struct Tally {
+    asked: u32,
+    /// Dumps of which anything was heard, a no included.
+    answered: BTreeSet<u32>,
+    statuses: u32,
+}
+
+/// As `broker UID GID`, until its life is over.
+pub(crate) fn run(uid: &str, gid: &str) -> ! {
+    let _ = trace_me();
+    let (landlock, own) = confine::broker(uid.parse().unwrap(), gid.parse().unwrap()).unwrap();
+    assert!(say(&FromBroker::Ready { landlock, own }));
+    let given = given();
+    let tally = ask_without_end(&given);
+    let words = format!("asked {} answered {} statuses {}\n", tally.asked, tally.answered.len(), tally.statuses);
+    let _ = std::io::stderr().write_all(words.as_bytes());
+    exit(3)
+}
+
+fn given() -> Given {
+    let (mut dump, mut rate) = (None, None);
+    loop {
+        match hear(MsgFlags::empty()) {
+            Some((ToBroker::Socket(Kind::Dump), socket)) => dump = socket,
+            Some((ToBroker::Queue(queue), _)) => rate = rate.or(queue.into_config().map(|queue| queue.number.into())),
+            Some((ToBroker::Go, _)) => return Given { dump: dump.unwrap(), rate: rate.unwrap() },
+            Some(_) => {}
+            None => exit(0),
+        }
+    }
+}
+
+fn ask_without_end(given: &Given) -> Tally {
+    let (mut tally, began, mut wanted) = (Tally::default(), Instant::now(), Instant::now());
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    while began.elapsed() < LIFE {
+        let due = if given.rate == 1 { u32::MAX } else { (began.elapsed() * given.rate).as_secs().try_into().unwrap() };
+        while tally.asked < due && say(&FromBroker::Dump { table: Table::Flows, seq: tally.asked + 1 }) {
+            tally.asked += 1;
+        }
+        if wanted.elapsed() > STATUS && say(&FromBroker::StatusPlease) {
+            wanted = Instant::now();
+        }
+        while let Some((message, _)) = hear(MsgFlags::MSG_DONTWAIT) {
+            tally.statuses += u32::from(matches!(message, ToBroker::Status(_)));
+        }
+        read_dumps(given.dump, &mut tally);
+        let _ = epoll.wait(&mut [EpollEvent::new(EpollFlags::empty(), 0)], EpollTimeout::from(1_u8)); // a pause; it may not sleep
+    }
+    tally
+}
+
+/// The sequence number of each message stands behind its length, type and flags.
+fn read_dumps(dump: RawFd, tally: &mut Tally) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(length) = recv(dump, &mut buffer, MsgFlags::MSG_DONTWAIT) {
+        tally.answered.extend(buffer[..length].get(8..12).map(|seq| u32::from_ne_bytes(seq.try_into().unwrap())));
+    }
+}
+
+/// Says it if there is room.
+fn say(message: &FromBroker) -> bool {
+    let record = encode(message).unwrap();
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(LINK, &[IoSlice::new(&record)], &[], flags, None).is_ok()
+}
+
+/// What was said, and the socket beside it.
+fn hear(how: MsgFlags) -> Option<(ToBroker, Option<RawFd>)> {
+    let (mut record, mut space) = (vec![0; 1 << 16], cmsg_space!([RawFd; 3]));
+    let mut slices = [IoSliceMut::new(&mut record)];
+    let got = recvmsg::<()>(LINK, &mut slices, Some(&mut space), how).ok().filter(|got| got.bytes > 0)?;
+    let beside = got.cmsgs().unwrap().find_map(|beside| match beside {
+        ControlMessageOwned::ScmRights(sockets) => sockets.first().copied(),
+        _ => None,
+    });
+    let length = got.bytes;
+    decode(&record[..length]).ok().map(|(message, _)| (message, beside))
+}
