@@ -19,12 +19,17 @@ use crate::evidence::exhibit::Exhibit;
 const FIRST_CAPACITY: usize = 128 * 1024;
 /// Largest record that is read, bytes. Packets are far smaller; pcapng also carries name and key tables.
 const MAX_CAPACITY: usize = 16 * 1024 * 1024;
+/// Bytes of the shortest pcapng block: its type, and its length twice.
+const SHORTEST_BLOCK: u32 = 12;
+/// The type of the block that begins a section, which says the byte order of lengths; a palindrome.
+const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// Most interfaces of one pcapng section.
 const MAX_INTERFACES: usize = 65_536;
 
 /// A capture file that is being read.
 pub struct Capture {
     blocks: Box<dyn PcapReaderIterator + Send>,
+    is_pcapng: bool,
     capacity: usize,
     contents: Contents,
     ended: bool,
@@ -90,7 +95,7 @@ impl Capture {
         let limit = u64::try_from(FIRST_CAPACITY).unwrap_or(u64::MAX);
         source.by_ref().take(limit).read_to_end(&mut head).map_err(|error| at_start(error.to_string()))?;
         let is_pcapng = match head.first_chunk() {
-            Some([0x0a, 0x0d, 0x0d, 0x0a]) => true,
+            Some(&SECTION) => true,
             // Micro- and nanoseconds in both byte orders, and a format Linux distributions of the 1990s had.
             Some(
                 [0xd4, 0xc3, 0xb2, 0xa1]
@@ -109,7 +114,7 @@ impl Capture {
             LegacyPcapReader::new(FIRST_CAPACITY, source).map(|reader| Box::new(reader) as _)
         };
         let blocks = blocks.map_err(|error| at_start(header_trouble(&error)))?;
-        Ok(Self { blocks, capacity: FIRST_CAPACITY, contents: Contents::default(), ended: false, record_at: 0 })
+        Ok(Self { blocks, is_pcapng, capacity: FIRST_CAPACITY, contents: Contents::default(), ended: false, record_at: 0 })
     }
 
     /// The next packet record; `None` at the end of the file, and ever after an error.
@@ -140,6 +145,9 @@ impl Capture {
 
     /// Reads one block, or more of the file.
     fn step(&mut self) -> Result<Step, String> {
+        if self.is_too_short() {
+            return Err("damaged record".into());
+        }
         let wants_room = match self.blocks.next() {
             Ok((used, block)) => {
                 let record = self.contents.read(&block)?;
@@ -156,6 +164,14 @@ impl Capture {
         };
         self.refill(wants_room)?;
         Ok(Step::Between)
+    }
+
+    /// Whether the next block says that it is shorter than any can be. The parser subtracts what every block has without a look.
+    fn is_too_short(&self) -> bool {
+        let Some((kind, rest)) = self.blocks.data().split_first_chunk() else { return false };
+        let Some(length) = rest.first_chunk().filter(|_| self.is_pcapng && *kind != SECTION) else { return false };
+        let length = if self.contents.big_endian { u32::from_be_bytes(*length) } else { u32::from_le_bytes(*length) };
+        length < SHORTEST_BLOCK
     }
 
     /// Reads more of the file into the buffer, which grows when it must.

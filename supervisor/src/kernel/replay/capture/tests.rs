@@ -198,6 +198,20 @@ fn a_damaged_block_is_named_by_its_offset() {
     }
 }
 
+/// A process information block, which the parser itself takes for one from 4 bytes on.
+#[test]
+fn a_block_shorter_than_any_is_damaged_in_both_byte_orders() {
+    for (is_big, length) in [false, true].into_iter().flat_map(|is_big| (0..12_u32).map(move |length| (is_big, length))) {
+        let word = |word: u32| if is_big { word.to_be_bytes() } else { word.to_le_bytes() };
+        let mut file = sample::Ng::new(is_big);
+        file.section();
+        let offset = u64::try_from(file.bytes.len()).unwrap();
+        file.bytes.extend([word(0x8000_0001), word(length), [0; 4], [0; 4]].concat());
+        let damaged = CaptureError { offset, reason: "damaged record".to_owned() };
+        assert_eq!(read(&file.bytes), (Vec::new(), Some(damaged)), "{length}");
+    }
+}
+
 #[test]
 fn a_record_larger_than_the_buffer_is_read_and_one_without_end_is_not() {
     let mut large = two()[0].clone();
