@@ -1,5 +1,6 @@
 //! A broker that plays by no rule but its confinement: it asks for dumps without end. The number of the first event queue it is told of says how
-//! many a second; 1 means as many as it can. After [`LIFE`] it ends, and its last words are what came of it.
+//! many a second; 1 means as many as it can, until it is ended. Otherwise, when it has asked for [`LIFE`] and was told [`STATUSES`] it ends, and its last words are what
+//! came of it.
 
 use std::collections::BTreeSet;
 use std::io::{IoSlice, IoSliceMut, Write};
@@ -10,6 +11,7 @@ use cthelper_policy::confine;
 use cthelper_proto::ipc::{decode, encode};
 use cthelper_supervisor::broker::protocol::{FromBroker, Kind, Table, ToBroker};
 use cthelper_supervisor::warden::trace_me;
+use cthelper_tests::PATIENCE;
 use nix::cmsg_space;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recv, recvmsg, sendmsg};
@@ -18,6 +20,8 @@ use signal_hook::low_level::exit;
 const LINK: RawFd = 0;
 /// How long it asks.
 const LIFE: Duration = Duration::from_secs(3);
+/// How often the helpers' status has been told by then; at the latest it ends after [`PATIENCE`].
+const STATUSES: u32 = 5;
 /// How often it wants the helpers' status meanwhile.
 const STATUS: Duration = Duration::from_millis(50);
 
@@ -42,8 +46,10 @@ pub(crate) fn run(uid: &str, gid: &str) -> ! {
     let (landlock, own) = confine::broker(uid.parse().unwrap(), gid.parse().unwrap()).unwrap();
     assert!(say(&FromBroker::Ready { landlock, own }));
     let given = given();
-    let tally = ask_without_end(&given);
-    let words = format!("asked {} answered {} statuses {}\n", tally.asked, tally.answered.len(), tally.statuses);
+    let began = Instant::now();
+    let tally = ask_without_end(&given, began);
+    let lived = began.elapsed().as_millis();
+    let words = format!("asked {} answered {} statuses {} in {lived} ms\n", tally.asked, tally.answered.len(), tally.statuses);
     let _ = std::io::stderr().write_all(words.as_bytes());
     exit(3)
 }
@@ -61,10 +67,11 @@ fn given() -> Given {
     }
 }
 
-fn ask_without_end(given: &Given) -> Tally {
-    let (mut tally, began, mut wanted) = (Tally::default(), Instant::now(), Instant::now());
+fn ask_without_end(given: &Given, began: Instant) -> Tally {
+    let (mut tally, mut wanted) = (Tally::default(), began);
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
-    while began.elapsed() < LIFE {
+    let is_done = |tally: &Tally| given.rate > 1 && began.elapsed() >= LIFE && tally.statuses >= STATUSES;
+    while !is_done(&tally) && began.elapsed() < PATIENCE {
         let due = if given.rate == 1 { u32::MAX } else { (began.elapsed() * given.rate).as_secs().try_into().unwrap() };
         while tally.asked < due && say(&FromBroker::Dump { table: Table::Flows, seq: tally.asked + 1 }) {
             tally.asked += 1;
