@@ -3,15 +3,13 @@
 //! The first byte says where it takes place (net, what the supervisor answers); then come packets: a byte of [`flag`]s, the payload's length as two
 //! bytes, the payload.
 
-use cthelper_proto::ipc::{PacketHeader, Rule, Segment, Settings, Ticket};
+use cthelper_proto::ipc::{Rule, Segment, Settings};
 use cthelper_proto::manifest::Manifest;
-use cthelper_proto::types::{CtInfo, Dir, Flow, FlowId, L4, State};
-use cthelper_worker::helpers;
-use cthelper_worker::serve::Server;
+use cthelper_proto::types::{CtInfo, Dir, Flow, FlowId, L4};
 use cthelper_worker::stream::end_of;
 use cthelper_worker::testkit::{Kernel, Net};
 
-use super::helpers::{is_sound, protocols};
+use super::helpers::{Worker, protocols};
 use super::{Reader, Target, seeds};
 
 /// What a packet's first byte says.
@@ -82,17 +80,13 @@ fn packet(flags: u8, payload: &[u8]) -> Vec<u8> {
     [&[flags], &length[..], payload].concat()
 }
 
-/// A worker's inside, the connection and who judges.
+/// A connection, and the worker who reads it.
 struct Conversation {
     name: String,
-    server: Server,
     settings: Settings,
-    kernel: Kernel,
+    worker: Worker,
     flow: Flow,
-    l4: L4,
-    state: State,
     next: [u32; 2],
-    count: u64,
 }
 
 impl Conversation {
@@ -109,9 +103,9 @@ impl Conversation {
             (true, _) => Kernel::that_grants_from(if v4 { "198.51.100.254" } else { "2001:db8::fe" }).at_port(60_001),
             _ => Kernel::default(),
         };
-        let server = Server::new(helpers::find(name).unwrap(), settings.clone());
-        let state = State::zeroed(state_len);
-        Self { name: name.to_owned(), server, settings, kernel, flow, l4, state, next: [u32::MAX - 40, 1000], count: 0 }
+        let worker = Worker::new(name, state_len, l4, settings.clone(), kernel);
+        let flow = Flow { id: FlowId(7), ..flow };
+        Self { name: name.to_owned(), settings, worker, flow, next: [u32::MAX - 40, 1000] }
     }
 
     fn hear(&mut self, mut packets: &[u8]) {
@@ -126,7 +120,7 @@ impl Conversation {
     fn packet(&mut self, flags: u8, payload: &[u8]) {
         let has = |flag: u8| flags & flag != 0;
         if has(flag::NEW_WORKER) {
-            self.server = Server::new(helpers::find(&self.name).unwrap(), self.settings.clone());
+            self.worker.restart(&self.name, self.settings.clone());
         }
         let dir = if has(flag::REPLY) { Dir::Reply } else { Dir::Orig };
         let next = &mut self.next[dir.index()];
@@ -144,22 +138,12 @@ impl Conversation {
     }
 
     fn show(&mut self, dir: Dir, first: bool, segment: Segment, payload: &[u8]) {
-        self.count += 1;
         let info = match (dir, first) {
             (Dir::Orig, true) => CtInfo::New,
             (Dir::Orig, false) => CtInfo::Established,
             (Dir::Reply, true) => CtInfo::RelatedReply,
             (Dir::Reply, false) => CtInfo::EstablishedReply,
         };
-        let header = PacketHeader {
-            ticket: Ticket(self.count),
-            flow: Flow { id: FlowId(7), ..self.flow },
-            info,
-            state: Some(self.state),
-            tcp: (self.l4 == L4::Tcp).then_some(segment),
-        };
-        let verdict = self.server.packet(&header, payload, &mut self.kernel);
-        is_sound(&verdict, payload);
-        self.state = verdict.state.unwrap_or(self.state);
+        self.worker.hear(self.flow, info, segment, payload);
     }
 }

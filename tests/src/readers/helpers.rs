@@ -34,27 +34,66 @@ fn target(manifest: &Manifest, l4: L4) -> Target {
     Target { name: shown, seeds, reader: Box::new(reader) }
 }
 
-/// A worker's inside, and connections that go on.
-struct Talk {
+/// A worker's inside, with who judges and what is kept of the connection.
+pub(super) struct Worker {
     server: Server,
     kernel: Kernel,
     l4: L4,
     state: State,
+    tickets: u64,
+}
+
+impl Worker {
+    pub(super) fn new(name: &str, state_len: u8, l4: L4, settings: Settings, kernel: Kernel) -> Self {
+        let server = Server::new(helpers::find(name).unwrap(), settings);
+        Self { server, kernel, l4, state: State::zeroed(state_len), tickets: 0 }
+    }
+
+    /// Another one in its place, who knows only what is kept.
+    pub(super) fn restart(&mut self, name: &str, settings: Settings) {
+        self.server = Server::new(helpers::find(name).unwrap(), settings);
+    }
+
+    /// Nothing is kept any more.
+    fn forget(&mut self) {
+        self.state = State::zeroed(u8::try_from(self.state.as_bytes().len()).unwrap());
+    }
+
+    /// One packet; the verdict must be one that a supervisor takes.
+    pub(super) fn hear(&mut self, flow: Flow, info: CtInfo, segment: Segment, payload: &[u8]) {
+        self.tickets += 1;
+        let header = PacketHeader {
+            ticket: Ticket(self.tickets),
+            flow,
+            info,
+            state: Some(self.state),
+            tcp: (self.l4 == L4::Tcp).then_some(segment),
+        };
+        let verdict = self.server.packet(&header, payload, &mut self.kernel);
+        is_sound(&verdict, payload);
+        self.state = verdict.state.unwrap_or(self.state);
+    }
+}
+
+/// Connections that go on.
+struct Talk {
+    worker: Worker,
+    l4: L4,
     next: [u32; 2],
     count: u64,
 }
 
 impl Talk {
     fn new(name: &str, state_len: u8, l4: L4) -> Self {
-        let server = Server::new(helpers::find(name).unwrap(), Settings::default());
-        Self { server, kernel: Kernel::default(), l4, state: State::zeroed(state_len), next: [u32::MAX - 40, 1000], count: 0 }
+        let worker = Worker::new(name, state_len, l4, Settings::default(), Kernel::default());
+        Self { worker, l4, next: [u32::MAX - 40, 1000], count: 0 }
     }
 
     /// One input is a packet of either direction, or two that follow one another; every 64th begins another connection.
     fn hear(&mut self, bytes: &[u8]) {
         self.count += 1;
         if self.count.is_multiple_of(64) {
-            self.state = State::zeroed(u8::try_from(self.state.as_bytes().len()).unwrap());
+            self.worker.forget();
         }
         let dir = if self.count.is_multiple_of(3) { Dir::Reply } else { Dir::Orig };
         let cut = bytes.len() * usize::try_from(self.count % 5).unwrap() / 4;
@@ -72,21 +111,13 @@ impl Talk {
             (Dir::Orig, _, _) => CtInfo::Established,
             (Dir::Reply, _, _) => CtInfo::EstablishedReply,
         };
-        let header = PacketHeader {
-            ticket: Ticket(self.count),
-            flow: flow(FlowId(u32::try_from(self.count / 64).unwrap()), self.l4),
-            info,
-            state: Some(self.state),
-            tcp: (self.l4 == L4::Tcp).then_some(segment),
-        };
-        let verdict = self.server.packet(&header, payload, &mut self.kernel);
-        is_sound(&verdict, payload);
-        self.state = verdict.state.unwrap_or(self.state);
+        let flow = flow(FlowId(u32::try_from(self.count / 64).unwrap()), self.l4);
+        self.worker.hear(flow, info, segment, payload);
     }
 }
 
 /// What a worker is ended for, if its verdict has it.
-pub(super) fn is_sound(verdict: &Verdict, payload: &[u8]) {
+fn is_sound(verdict: &Verdict, payload: &[u8]) {
     let mut end = 0;
     for edit in &verdict.edits {
         assert!(usize::from(edit.at) >= end, "edits are in order");
