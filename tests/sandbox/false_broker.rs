@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 use cthelper_proto::events::Event;
 use cthelper_tests::binaries::binary;
 use cthelper_tests::control::{Control, Net};
+use cthelper_tests::office::Served;
 use cthelper_tests::stage::Play;
 use cthelper_tests::{PATIENCE, eventually};
-
-use super::broker::Served;
 
 /// The limits of `office.rs`.
 const BURST: u32 = 8;

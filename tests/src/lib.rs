@@ -1,7 +1,7 @@
 //! Shared pieces of the test ladder: what the rungs `sim`, `sandbox`, `replay`, `attacks` and `evidence` stand on. README.md says what each proves.
 //!
 //! [`binaries`] finds what was built · [`packets`] writes packets, [`capture`] files of them, [`control`] conversations ·
-//! [`fake_kernel`] is a kernel that does as a test says · [`stage`] runs a real lane with real workers on it, [`program`] the real program ·
+//! [`fake_kernel`] is a kernel that does as a test says · [`stage`] runs a real lane with real workers on it, [`office`] a real broker, [`program`] the real program ·
 //! [`outside`] builds helpers out of the tree · [`readers`] has what reads strangers' bytes · [`worst`] has the packets that cost a helper most · [`schema`] holds records against their
 //! schema · [`calls`] writes down system calls · [`tally`] counts what a reader of events got.
 
@@ -14,6 +14,7 @@ pub mod capture;
 pub mod control;
 pub mod datagrams;
 pub mod fake_kernel;
+pub mod office;
 pub mod outside;
 pub mod packets;
 pub mod program;
