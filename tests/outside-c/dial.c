@@ -268,9 +268,10 @@ static void seal(uint32_t *enforced, uint8_t *abi) {
 /* ---- the helper ---------------------------------------------------------------------------------- */
 
 /* The server's lines of one connection: a cache, which may be lost. What must survive is the private byte: the newest segment ended
- * in the middle of a line. */
-struct lines { uint32_t flow, next, start; bool known, begun, has_start, skip; uint8_t state; size_t length; uint8_t text[MAX_LINE]; };
+ * in the middle of a line. Room for a new connection has the one unheard of for longest: a line may stand open on each of the others. */
+struct lines { uint32_t next, start; bool begun, has_start, skip; uint8_t state; size_t length; uint8_t text[MAX_LINE]; };
 static struct lines cache[FLOWS];
+static struct { uint64_t heard; uint32_t flow; } keys[FLOWS];          /* of each; heard 0: free */
 enum { MID_LINE = 2 };
 
 /* `FAULT call 41` or `FAULT`, from a test. */
@@ -311,15 +312,33 @@ static void line(const struct packet *p, struct verdict *v, const char *text, si
     snprintf(edit->put, sizeof edit->put, "%u", granted.port);
 }
 
+/* Where a connection's lines are, or the ones to give up for it. */
+static size_t place(uint32_t flow, bool *found) {
+    size_t oldest = 0;
+    for (size_t n = 0; n < FLOWS; n++) {
+        if ((*found = keys[n].heard && keys[n].flow == flow)) return n;
+        if (keys[n].heard < keys[oldest].heard) oldest = n;
+    }
+    return oldest;
+}
+
 /* What is known of a connection, from either end: the private bytes come with the one that has nothing before it with the worker. */
 static struct lines *recall(const struct packet *p) {
-    struct lines *l = &cache[p->flow % FLOWS];
-    if (!l->known || l->flow != p->flow) {
-        if (!p->has_state) return NULL;                        /* nothing can be said of the packet */
-        *l = (struct lines){ .flow = p->flow, .known = true };
-    }
-    if (p->has_state) l->state = p->state;
-    return l;
+    static uint64_t clock;
+    bool found;
+    size_t n = place(p->flow, &found);
+    if (!found && !p->has_state) return NULL;                  /* nothing can be said of the packet */
+    if (!found) cache[n] = (struct lines){ 0 };
+    keys[n].flow = p->flow;
+    keys[n].heard = ++clock;
+    if (p->has_state) cache[n].state = p->state;
+    return &cache[n];
+}
+
+static void forget(uint32_t flow) {
+    bool found;
+    size_t n = place(flow, &found);
+    if (found) keys[n].heard = 0;
 }
 
 /* Of the server's stream: lines joined over segments, also of one that comes again. A segment is read from its first byte only where a
@@ -374,7 +393,7 @@ _Noreturn static void serve(void) {
             struct packet p = kind == PACKET ? get_packet(&head) : (struct packet){ .flow = kind == FLOW_CLOSED ? (uint32_t)get(&head, 4) : 0 };
             if (r.bad || head.bad || head.left || kind > DRAIN) end(PROTOCOL, "bad record from the supervisor");
             if (kind == PACKET) packet(&p, body.at, body.left);
-            else if (kind == FLOW_CLOSED) cache[p.flow % FLOWS].known &= cache[p.flow % FLOWS].flow != p.flow;
+            else if (kind == FLOW_CLOSED) forget(p.flow);
             else { flush(); end(0, ""); }
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use cthelper_policy::profiles::{LAUNCHER, WORKER};
 use cthelper_proto::events::{Crash, Event};
-use cthelper_proto::types::CtInfo;
+use cthelper_proto::types::{CtInfo, FlowId};
 use cthelper_supervisor::lane::Ended;
 use cthelper_tests::control::{Control, Net};
 use cthelper_tests::outside::{in_c, in_rust};
@@ -122,6 +122,25 @@ fn a_worker_of_ones_own_learns_of_a_connection_from_both_ends() {
         stage.kernel.come_back(&ids);
         stage.kernel.carries(flow.server("4000\r\n"));
         assert_eq!(stage.status().expectations, 1);
+        assert!(matches!(stage.stop(), Ended::Orderly));
+    }
+}
+
+/// A connection's id is any number: one line stands open on each of 300 connections, whose ids differ in high bits only.
+#[test]
+fn a_worker_of_ones_own_keeps_every_connections_line_whatever_their_ids() {
+    const CONNECTIONS: u16 = 300;
+    for worker in [in_rust(), in_c(&[])] {
+        let stage = dial(worker).start();
+        let mut flows: Vec<Control> = (0..CONNECTIONS).map(|n| Control::over(Net::Plain4, n)).collect();
+        for (flow, high) in flows.iter_mut().zip(0..) {
+            flow.flow.id = FlowId(0x1000 | high << 16);
+            stage.kernel.carries(flow.server("DIAL "));
+        }
+        for (flow, port) in flows.iter_mut().zip(4000..) {
+            stage.kernel.carries(flow.server(format!("{port}\r\n")));
+        }
+        assert_eq!(stage.status().expectations, u64::from(CONNECTIONS));
         assert!(matches!(stage.stop(), Ended::Orderly));
     }
 }
