@@ -6,6 +6,7 @@
 mod broker;
 mod escapes;
 mod false_broker;
+mod flows;
 mod keeper;
 mod orders;
 mod outside;

@@ -26,6 +26,8 @@ use crate::eventually;
 pub struct Served {
     office: std::thread::JoinHandle<()>,
     end: tokio::sync::oneshot::Sender<()>,
+    /// Where lanes leave their news for it.
+    pub link: Link,
     /// What the office and the control side know of it.
     pub board: Board,
     /// The audit log.
@@ -60,17 +62,18 @@ impl Served {
         let equipment =
             Equipment { events: events.into(), metrics: Some(metrics.into()), names: Names::default(), settings: config.events };
         let (audit, records) = Audit::channel();
+        let link = Link::default();
         let board = Board::new(config.queues.clone());
         let kept = Kept { audit: audit.clone(), places: Evidence::default(), broker: board.clone() };
         let governor = Governor::new(Vec::new(), Source::default(), Config::default(), kept);
-        let office = Office::new(post, identity, equipment, Link::default(), board.clone(), audit);
+        let office = Office::new(post, identity, equipment, link.clone(), board.clone(), audit);
         let (end, over) = tokio::sync::oneshot::channel();
         let office = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.spawn(office.keep(governor));
             let _ = runtime.block_on(over);
         });
-        let served = Self { office, end, board, records, socket, port: address, _warden: warden };
+        let served = Self { office, end, link, board, records, socket, port: address, _warden: warden };
         served.broker();
         served
     }

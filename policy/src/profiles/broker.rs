@@ -60,7 +60,7 @@ pub const BROKER: Profile = Profile {
         Limit {
             resource: Resource::RLIMIT_AS,
             value: mib(256),
-            reason: "64 MiB that wait for subscribers, tables of connections, its program",
+            reason: "128 MiB that wait for subscribers, 80 of flows, 16 of lists, its code",
         },
         Limit { resource: Resource::RLIMIT_CORE, value: 0, reason: "whom the host talks to is not written to disk" },
         Limit { resource: Resource::RLIMIT_FSIZE, value: 0, reason: "no file can be written; pipes and sockets are none" },

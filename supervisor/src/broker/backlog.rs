@@ -74,6 +74,11 @@ impl Backlog {
         self.words
     }
 
+    /// Whether the client has been sent everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.sending.is_empty() && self.waiting.is_empty()
+    }
+
     /// An event; the oldest ones that wait give way to it. Returns how many.
     pub(super) fn push_event(&mut self, bytes: Rc<[u8]>, limit: Limit) -> u64 {
         let piece = Piece { bytes, is_event: true };

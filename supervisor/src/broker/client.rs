@@ -13,11 +13,12 @@ use nix::sys::socket::{MsgFlags, recv};
 use super::backlog::{Backlog, Flushed, Limit};
 use super::frames::{self, Look};
 use super::http;
+use super::mirror::Cursor;
 use super::request::{self, Wanted};
 
 /// How long a client may take to say what it wants.
 const ASKING: Duration = Duration::from_secs(5);
-/// How long it may take to read an answer that is complete.
+/// How long it may take to read an answer that is complete, or the next piece of one that is not.
 const READING: Duration = Duration::from_secs(10);
 /// How long an answer of the supervisor is waited for; its lanes answer within 2 s or not at all.
 const WAITING: Duration = Duration::from_secs(3);
@@ -59,6 +60,8 @@ pub(super) enum Phase {
     Waiting,
     /// It gets events.
     Subscribed,
+    /// It gets the list of flows, and has come so far.
+    Listing(Cursor),
     /// It has its answer and may read it.
     Leaving,
 }
@@ -171,6 +174,28 @@ impl Client {
         self.last_word(answer, now);
     }
 
+    /// The list of flows begins, with all of its first line but the end.
+    pub(super) fn begin_list(&mut self, from: Cursor, now: Instant) {
+        let mut answer = request::ok("flows");
+        answer.pop();
+        self.backlog.push_word(Rc::from(answer));
+        (self.phase, self.since) = (Phase::Listing(from), now);
+    }
+
+    /// Where its list goes on, if it has read what it was given of it.
+    pub(super) fn list_goes_on(&self) -> Option<Cursor> {
+        match self.phase {
+            Phase::Listing(from) if self.backlog.is_empty() => Some(from),
+            _ => None,
+        }
+    }
+
+    /// The next piece of its list, and where that goes on; with the last piece it does not.
+    pub(super) fn give_piece(&mut self, piece: Vec<u8>, next: Option<Cursor>, now: Instant) {
+        self.backlog.push_word(Rc::from(piece));
+        (self.phase, self.since) = (next.map_or(Phase::Leaving, Phase::Listing), now);
+    }
+
     /// After this it is only waited for until it has read it.
     pub(super) fn last_word(&mut self, word: Vec<u8>, now: Instant) {
         self.backlog.push_word(Rc::from(word));
@@ -223,11 +248,11 @@ impl Client {
         flushed
     }
 
-    /// What is to be listened to: words of one that asks, room of one that had none; and always the end.
+    /// What is to be listened to: words of one that asks, room of one that had none or gets more; and always the end.
     pub(super) fn wanted_interest(&self) -> EpollFlags {
         let asking = if self.phase == Phase::Asking { EpollFlags::EPOLLIN } else { EpollFlags::empty() };
-        let full = if self.is_full { EpollFlags::EPOLLOUT } else { EpollFlags::empty() };
-        asking | full
+        let is_waiting = self.is_full || matches!(self.phase, Phase::Listing(_));
+        asking | if is_waiting { EpollFlags::EPOLLOUT } else { EpollFlags::empty() }
     }
 
     /// When its patience with us, or ours with it, is over; a subscriber's never is.
@@ -235,7 +260,7 @@ impl Client {
         let patience = match self.phase {
             Phase::Asking => ASKING,
             Phase::Waiting => WAITING,
-            Phase::Leaving => READING,
+            Phase::Leaving | Phase::Listing(_) => READING,
             Phase::Subscribed => return None,
         };
         Some(self.since + patience)

@@ -17,7 +17,7 @@ use cthelper_proto::types::{Family, Tuple};
 
 use super::protocol::{Closed, News, What};
 
-/// Connections remembered at most. A record has some 300 bytes: 40 MiB.
+/// Connections remembered at most. One takes some 470 bytes, with its places in the tables: 60 MiB; 80 MiB when all have been replaced.
 const FLOWS: usize = 1 << 17;
 /// A connection that a lane has told of and the kernel has not is forgotten after this time.
 const UNCONFIRMED: Duration = Duration::from_secs(60);
@@ -35,9 +35,19 @@ impl Key {
     }
 }
 
+/// How far a list of all connections has come, by their numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    after: u64,
+    /// The last that was there when the list began.
+    last: u64,
+}
+
 /// What is remembered of one.
 #[derive(Clone, Debug)]
 struct Flow {
+    /// The how-manieth it is that was ever remembered.
+    number: u64,
     id: Option<u32>,
     helper: Option<Rc<str>>,
     /// A lane has said so; the kernel may name the master's helper.
@@ -62,7 +72,11 @@ struct Flow {
 /// All that is known.
 #[derive(Debug, Default)]
 pub(super) struct Mirror {
-    flows: HashMap<Key, Flow>,
+    flows: HashMap<Key, Box<Flow>>,
+    /// Their numbers, ascending, and those of some that are forgotten: twice as many as there are connections at most, or 64.
+    order: Vec<(u64, Key)>,
+    /// The last number that was given.
+    number: u64,
     needs: Needs,
     dump: u64,
     /// Connections that ended while a dump runs, which may show them all the same.
@@ -139,7 +153,7 @@ impl Mirror {
             return closed;
         }
         let dump = self.dump;
-        let flow = self.flows.entry(key).or_insert_with(|| Flow::new(entry.id, (now, event == Some(Event::New))));
+        let flow = self.remembered(key, entry.id, (now, event == Some(Event::New)));
         let is_first = !flow.is_confirmed;
         flow.read(entry);
         (flow.is_confirmed, flow.seen) = (true, dump);
@@ -194,7 +208,7 @@ impl Mirror {
             return;
         }
         self.unconfirmed += usize::from(!self.flows.contains_key(&key));
-        let flow = self.flows.entry(key).or_insert_with(|| Flow::new(Some(news.id), (now, false)));
+        let flow = self.remembered(key, Some(news.id), (now, false));
         if flow.helper.is_none() {
             flow.helper = Some(news.helper.as_str().into());
         }
@@ -222,18 +236,41 @@ impl Mirror {
         self.unconfirmed = self.flows.values().filter(|flow| !flow.is_confirmed).count();
     }
 
-    /// All helped and all announced connections, oldest first.
-    pub(super) fn records(&self, now: Instant) -> Vec<FlowRecord> {
-        let mut flows: Vec<(&Key, &Flow)> =
-            self.flows.iter().filter(|(_, flow)| flow.helper.is_some() || flow.master.is_some()).collect();
-        flows.sort_by_key(|(key, flow)| (flow.since.0, key.orig.sport, key.orig.dport));
-        flows.into_iter().map(|(key, flow)| flow.record(*key, now)).collect()
+    /// What is remembered of a connection; one that is new is remembered from now on.
+    fn remembered(&mut self, key: Key, id: Option<u32>, since: (Instant, bool)) -> &mut Flow {
+        let Self { flows, order, number, .. } = self;
+        if order.len() >= (2 * flows.len()).max(64) {
+            order.retain(|(number, key)| flows.get(key).is_some_and(|flow| flow.number == *number));
+        }
+        flows.entry(key).or_insert_with(|| {
+            *number += 1;
+            order.push((*number, key));
+            Box::new(Flow::new(*number, id, since))
+        })
+    }
+
+    /// The beginning of a list of all that there is now.
+    pub(super) fn list(&self) -> Cursor {
+        Cursor { after: 0, last: self.number }
+    }
+
+    /// The rest of a list, oldest first: each helped and each announced connection that was there when it began and has not ended, as it
+    /// is now. With each comes where the list goes on behind it.
+    pub(super) fn records(&self, from: Cursor, now: Instant) -> impl Iterator<Item = (FlowRecord, Cursor)> {
+        let begin = self.order.partition_point(|(number, _)| *number <= from.after);
+        let rest = self.order.iter().skip(begin).take_while(move |(number, _)| *number <= from.last);
+        rest.filter_map(move |(number, key)| {
+            let flow = self.flows.get(key).filter(|flow| flow.number == *number)?;
+            let is_shown = flow.helper.is_some() || flow.master.is_some();
+            is_shown.then(|| (flow.record(*key, now), Cursor { after: *number, ..from }))
+        })
     }
 }
 
 impl Flow {
-    fn new(id: Option<u32>, since: (Instant, bool)) -> Self {
+    fn new(number: u64, id: Option<u32>, since: (Instant, bool)) -> Self {
         Self {
+            number,
             id,
             helper: None,
             is_read: false,

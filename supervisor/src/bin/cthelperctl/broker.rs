@@ -32,6 +32,7 @@ pub fn ask(runtime_dir: &Path, request: &str) -> Result<BufReader<UnixStream>, F
     let exchanged = exchange(stream, request).map_err(|error| unanswered(&error));
     let (line, rest) = exchanged?;
     match serde_json::from_str::<Answer>(&line) {
+        _ if !line.ends_with('\n') => Err(unanswered(&std::io::ErrorKind::UnexpectedEof.into())),
         Ok(Answer { ok: Some(_), error: None }) => Ok(rest),
         Ok(Answer { ok: None, error: None }) => {
             Err(Failure::new(Exit::Software, "cthelperd answered another question: is it of another version?"))
@@ -40,7 +41,6 @@ pub fn ask(runtime_dir: &Path, request: &str) -> Result<BufReader<UnixStream>, F
             let exit = if code == Denial::Forbidden { Exit::Permission } else { Exit::Unavailable };
             Err(Failure::new(exit, format!("cthelperd: {reason}")))
         }
-        Err(error) if line.is_empty() => Err(unanswered(&std::io::Error::new(std::io::ErrorKind::UnexpectedEof, error))),
         Err(error) => {
             let words = format!("cthelperd's answer cannot be read ({error}): is it of another version?");
             Err(Failure::new(Exit::Software, words))
@@ -92,6 +92,7 @@ mod tests {
     #[test]
     fn whole_answers_are_taken_and_others_named() {
         assert_eq!(answered("good", "{\"ok\":\"metrics\"}\na 1\n# EOF\n").unwrap(), "a 1\n# EOF\n");
+        assert_eq!(answered("short", "{\"ok\":\"metrics\"}").unwrap_err().exit, Exit::Unavailable);
         assert_eq!(answered("cut", "{\"ok\":\"metrics\"}\na 1\n").unwrap_err().exit, Exit::Software);
         assert_eq!(
             answered("no", "{\"error\":{\"code\":\"busy\",\"reason\":\"too many clients\"}}\n").unwrap_err().words,

@@ -38,13 +38,21 @@ pub fn run(wanted: Options, runtime_dir: &Path, out: &mut impl Write) -> Result<
 }
 
 fn fetch(runtime_dir: &Path) -> Result<Vec<FlowRecord>, Failure> {
-    let lines = broker::ask(runtime_dir, r#"{"flows":{}}"#)?.lines();
-    let record = |line: std::io::Result<String>| {
-        let line = line.map_err(|error| unanswered(&error))?;
-        serde_json::from_str(&line)
-            .map_err(|error| Failure::new(Exit::Software, format!("an answer that cannot be read: {error}")))
-    };
-    lines.map(record).collect()
+    records(broker::ask(runtime_dir, r#"{"flows":{}}"#)?)
+}
+
+/// All of them; an answer that is whole ends with a line's end.
+fn records(mut answer: impl BufRead) -> Result<Vec<FlowRecord>, Failure> {
+    let (mut records, mut line) = (Vec::new(), String::new());
+    while answer.read_line(&mut line).map_err(|error| unanswered(&error))? > 0 {
+        if !line.ends_with('\n') {
+            return Err(unanswered(&std::io::ErrorKind::UnexpectedEof.into()));
+        }
+        let record = serde_json::from_str(&line);
+        records.push(record.map_err(|error| Failure::new(Exit::Software, format!("an answer that cannot be read: {error}")))?);
+        line.clear();
+    }
+    Ok(records)
 }
 
 fn shown(records: &[FlowRecord], wanted: Options) -> Result<String, Failure> {

@@ -85,6 +85,7 @@ impl Hub<'_> {
                 Said::Wanted(Wanted::Events(request)) => self.subscribe(number, request, now),
             }
         }
+        self.go_on_with_list(number, now);
         self.flush(number);
     }
 
@@ -161,7 +162,7 @@ impl Hub<'_> {
         let Some(client) = self.clients.get_mut(&number) else { return };
         match client.phase {
             Phase::Subscribed => {}
-            Phase::Leaving => self.part(number, Some(Dropped::Slow)),
+            Phase::Leaving | Phase::Listing(_) => self.part(number, Some(Dropped::Slow)),
             Phase::Asking => {
                 client.deny(Denial::BadRequest, "no request came in time", now);
                 let _ = client.flush();

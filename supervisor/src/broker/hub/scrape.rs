@@ -8,10 +8,11 @@ use super::Hub;
 use crate::broker::client::{Door, Phase};
 use crate::broker::metrics::{Counts, Snapshot, text};
 use crate::broker::protocol::FromBroker;
-use crate::broker::request;
 
 /// A status that is no older than this is told again without asking.
 const FRESH: Duration = Duration::from_millis(250);
+/// Bytes of a list of flows that are made at a time, and one record.
+const PIECE: usize = 16 << 10;
 
 impl Hub<'_> {
     /// Has those who wait for the metrics answered, at once or when the supervisor has spoken.
@@ -51,17 +52,32 @@ impl Hub<'_> {
         Some(Snapshot { helpers: helpers.clone(), daemon: daemon.clone(), age, broker })
     }
 
-    /// The helped connections, a line each; root's alone, because they say who talks to whom.
+    /// The helped connections, a line each; root's alone, because they say who talks to whom. They are told in pieces.
     pub(super) fn give_flows(&mut self, number: u64, now: Instant) {
         let Some(client) = self.clients.get_mut(&number) else { return };
         if !matches!(client.door, Door::Socket { uid: 0, .. }) {
             return client.deny(Denial::Forbidden, "only root is told who talks to whom", now);
         }
-        let mut answer = request::ok("flows");
-        for record in self.mirror.records(now) {
-            answer.extend(serde_json::to_vec(&record).unwrap_or_default());
-            answer.push(b'\n');
+        client.begin_list(self.mirror.list(), now);
+    }
+
+    /// One who has read what he was given of the flows gets the next piece: so nobody's list takes more room than that, however long it is.
+    /// A line's end comes with what follows it: a list that breaks off between two pieces can be told from one that is whole.
+    pub(super) fn go_on_with_list(&mut self, number: u64, now: Instant) {
+        let Some(client) = self.clients.get_mut(&number) else { return };
+        let Some(from) = client.list_goes_on() else { return };
+        let (mut piece, mut next) = (Vec::new(), None);
+        for (record, behind) in self.mirror.records(from, now) {
+            piece.push(b'\n');
+            piece.extend(serde_json::to_vec(&record).unwrap_or_default());
+            if piece.len() >= PIECE {
+                next = Some(behind);
+                break;
+            }
         }
-        client.last_word(answer, now);
+        if next.is_none() {
+            piece.push(b'\n');
+        }
+        client.give_piece(piece, next, now);
     }
 }

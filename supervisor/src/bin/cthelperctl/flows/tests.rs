@@ -79,3 +79,13 @@ fn names_are_escaped_and_json_is_a_record_a_line() {
     assert_eq!(records, [control(), data()]);
     assert_eq!(shown(&[], Options::default()).unwrap(), "no connection has a helper\n");
 }
+
+/// The broker breaks a list off before a line's end only.
+#[test]
+fn a_list_that_is_cut_off_is_not_shown_as_if_it_were_whole() {
+    let line = |record| serde_json::to_string(&record).unwrap();
+    let whole = format!("{}\n{}\n", line(control()), line(data()));
+    assert_eq!(records(whole.as_bytes()).unwrap(), [control(), data()]);
+    assert_eq!(records(&b""[..]).unwrap(), []);
+    assert_eq!(records(whole.trim_end().as_bytes()).unwrap_err().exit, Exit::Unavailable);
+}
