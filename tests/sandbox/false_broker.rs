@@ -1,8 +1,10 @@
 //! A broker that asks the supervisor for dumps without end (`bin/imposter/broker.rs`): the kernel is asked 8 times and then 4 times a second, and
-//! neither the control side nor a lane is the slower for it.
+//! neither the control side nor a lane is the slower for it. And one that takes what it is told as slowly as it likes.
 
+use std::fmt::Write;
 use std::time::{Duration, Instant};
 
+use cthelper_policy::config::Config;
 use cthelper_proto::events::Event;
 use cthelper_tests::binaries::binary;
 use cthelper_tests::control::{Control, Net};
@@ -65,4 +67,21 @@ fn one_that_asks_as_fast_as_it_can_is_replaced_and_no_packet_waits_for_that() {
     assert!(carried > 2, "packets went on meanwhile: {carried}");
     served.end();
     stage.stop();
+}
+
+/// It makes room for another queue of a reload's every half second: its time is for all of them.
+#[test]
+fn one_that_takes_its_queues_one_by_one_is_replaced_for_that() {
+    let served = asking(2);
+    let ports: Vec<String> = (10_000..10_500).step_by(2).map(|port: u16| port.to_string()).collect();
+    let mut text = "[helper.ftp]\n".to_owned();
+    for number in 2..202 {
+        write!(text, "[events.queue.{number}]\nevents = [\"new\"]\nfilter = \"dport {}\"\n", ports.join(",")).unwrap();
+    }
+    let (config, begun) = (Config::parse(&text, "test").unwrap(), Instant::now());
+    served.board.set_queues(&config.queues);
+    let cause = end_of(&served);
+    println!("after {:.1?}: {cause}", begun.elapsed());
+    assert_eq!(cause, "it did not take its event queues in time; signal SIGKILL");
+    served.end();
 }

@@ -50,8 +50,10 @@ const SPEECH: Rate = Rate { burst: 4096, per_second: 2048 };
 const HINTS: Rate = Rate { burst: 64, per_second: 256 };
 /// Dumps asked of the kernel: an honest broker begins one a second, of two tables. Another one's table waits until it is read, or not at all.
 const DUMPS: Rate = Rate { burst: 8, per_second: 4 };
-/// Times that room on the link is waited for, 5 ms each.
-const ROOM: usize = 400;
+/// How long a broker may take to take all its event queues, however many there are.
+const QUEUES: Duration = Duration::from_secs(5);
+/// Between two looks for room on the link.
+const ROOM: Duration = Duration::from_millis(5);
 /// How long the warden may take to tell of an end after the link has hung up.
 const END: Duration = Duration::from_secs(2);
 /// Bytes of a broker's words that are kept.
@@ -281,24 +283,27 @@ impl Office {
         }
     }
 
-    /// All queues there are. Waits for room, which a broker that reads makes at once.
+    /// All queues there are, within a bounded time.
     async fn tell_queues(&mut self) -> io::Result<()> {
         let settings: Vec<QueueSetting> =
             self.queues.borrow_and_update().values().map(|queue| QueueSetting::new(queue, &self.equipment.names)).collect();
-        for setting in settings {
-            self.tell_surely(&ToBroker::Queue(Box::new(setting))).await?;
-        }
-        self.tell_surely(&ToBroker::Queues).await
+        let told = timeout(QUEUES, async {
+            for setting in settings {
+                self.tell_surely(&ToBroker::Queue(Box::new(setting))).await?;
+            }
+            self.tell_surely(&ToBroker::Queues).await
+        });
+        told.await.unwrap_or_else(|_| Err(io::Error::other("it did not take its event queues in time")))
     }
 
+    /// Waits for room, which a broker that reads makes at once; the caller bounds for how long.
     async fn tell_surely(&self, message: &ToBroker) -> io::Result<()> {
-        for _ in 0..ROOM {
+        loop {
             match self.link.tell_with(message, &[]) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(Duration::from_millis(5)).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(ROOM).await,
                 told => return told,
             }
         }
-        Err(io::ErrorKind::TimedOut.into())
     }
 
     /// After a reload: the queues as they are now.
@@ -322,19 +327,16 @@ impl Office {
 
     /// Looks after a broker until it is gone; returns why it is.
     async fn serve(&mut self, broker: &mut Broker, governor: &Governor) -> String {
-        loop {
+        let reason = loop {
             let Broker { link, log, news, words, .. } = &mut *broker;
             tokio::select! {
                 heard = next(link) => match heard.filter(|_| self.hearing.take(SPEECH, Instant::now())) {
                     Some(message) => self.heed(&message, governor).await,
-                    None => break,
+                    None => break None,
                 },
-                open = read(log, words) => if !open || !self.hearing.take(SPEECH, Instant::now()) { break },
+                open = read(log, words) => if !open || !self.hearing.take(SPEECH, Instant::now()) { break None },
                 Ok(()) = self.queues.changed() => {
-                    if let Err(error) = self.renew_queues().await {
-                        tracing::warn!(%error, "the broker is replaced, for its event queues");
-                        break;
-                    }
+                    if let Err(error) = self.renew_queues().await { break Some(error) }
                 },
                 told = next_news(&self.post, news) => match told {
                     Ok(News::Ended { generation, end }) if generation == self.ordered => {
@@ -345,7 +347,7 @@ impl Office {
                     Err(_) => return "the warden is gone".to_owned(),
                 },
             }
-        }
+        };
         let _ = self.post.kill(self.ordered);
         let end = timeout(END, async {
             while let Ok(news) = broker.news(&self.post).await {
@@ -359,7 +361,7 @@ impl Office {
         });
         let cause = end.await.unwrap_or_else(|_| "it hung up".to_owned());
         broker.read_words();
-        cause
+        reason.map_or(cause.clone(), |reason| format!("{reason}; {cause}"))
     }
 
     async fn heed(&mut self, message: &FromBroker, governor: &Governor) {

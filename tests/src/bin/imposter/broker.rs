@@ -1,6 +1,6 @@
 //! A broker that plays by no rule but its confinement: it asks for dumps without end. The number of the first event queue it is told of says how
 //! many a second; 1 means as many as it can, until it is ended. Otherwise, when it has asked for [`LIFE`] and was told [`STATUSES`] it ends, and its last words are what
-//! came of it.
+//! came of it. 2 means that it asks for none, and hears one word of the supervisor's every half second.
 
 use std::collections::BTreeSet;
 use std::io::{IoSlice, IoSliceMut, Write};
@@ -46,6 +46,9 @@ pub(crate) fn run(uid: &str, gid: &str) -> ! {
     let (landlock, own) = confine::broker(uid.parse().unwrap(), gid.parse().unwrap()).unwrap();
     assert!(say(&FromBroker::Ready { landlock, own }));
     let given = given();
+    if given.rate == 2 {
+        hear_slowly();
+    }
     let began = Instant::now();
     let tally = ask_without_end(&given, began);
     let lived = began.elapsed().as_millis();
@@ -65,6 +68,15 @@ fn given() -> Given {
             None => exit(0),
         }
     }
+}
+
+/// Until it is ended.
+fn hear_slowly() -> ! {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    while hear(MsgFlags::empty()).is_some() {
+        let _ = epoll.wait(&mut [EpollEvent::new(EpollFlags::empty(), 0)], EpollTimeout::from(500_u16));
+    }
+    exit(0)
 }
 
 fn ask_without_end(given: &Given, began: Instant) -> Tally {
