@@ -88,6 +88,14 @@ fn without_a_daemon_69_says_how_to_start_it() {
     }
 }
 
+/// In a pipe a watch ends with its daemon as every other one does, and stdout has nothing but what was asked for.
+#[test]
+fn a_watch_without_a_daemon_is_69_and_says_so_on_stderr() {
+    for command in ["status --watch 1", "status --watch 1 --json", "flows --watch", "events --queue 1"] {
+        is_refused(&format!("--runtime-dir /nowhere {command}"), 69, &["/nowhere/", "does not exist"]);
+    }
+}
+
 #[test]
 fn files_that_are_not_there_have_their_status() {
     is_refused("import /nowhere/c.conf", 66, &["/nowhere/c.conf: No such file"]);

@@ -33,8 +33,8 @@ pub fn run(wanted: &Options, runtime_dir: &Path) -> Result<(), Failure> {
     loop {
         let text = match control::status(runtime_dir).and_then(|status| text(&status, wanted.json)) {
             Ok(text) => text,
-            // A restart of the daemon is part of what one watches.
-            Err(failure) if failure.exit == Exit::Unavailable && !wanted.json => format!("{failure}\n"),
+            // A restart of the daemon is part of what a person watches. Elsewhere stdout is for the status alone.
+            Err(failure) if failure.exit == Exit::Unavailable && screen => format!("{failure}\n"),
             Err(failure) => return Err(failure),
         };
         // To the upper left corner, and what was there is cleared.
