@@ -65,6 +65,12 @@ fn give_up(code: u8, reason: impl std::fmt::Display) -> ExitCode {
     fail(code, reason)
 }
 
+/// The service manager shows the last text for as long as nothing is started again: "draining" would be a lie.
+fn leave() -> ExitCode {
+    let _ = sd_notify::notify(&[NotifyState::Status("")]);
+    ExitCode::SUCCESS
+}
+
 fn serve(run: Run) -> ExitCode {
     let source = Source { file: run.config.config, helpers: run.helpers };
     let config = match source.read() {
@@ -82,7 +88,7 @@ fn serve(run: Run) -> ExitCode {
     let Run { runtime_dir, audit_log, journal, quarantine_dir, .. } = run;
     let audit = Places { log: audit_log, journal: Some(journal).filter(|socket| socket != Path::new("none")) };
     match boot::run(&boot::Options { config, source, runtime_dir, audit, quarantine_dir }) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => leave(),
         Err(failure @ Failure::Permission(_)) if nix::unistd::geteuid().is_root() => give_up(exit::NO_PERMISSION, failure),
         Err(failure @ Failure::Permission(_)) => give_up(exit::NO_PERMISSION, format!("{failure}; run it as root")),
         Err(failure @ Failure::Kernel(_)) => give_up(exit::KERNEL, failure),

@@ -47,7 +47,7 @@ confined() {
     # All that this kernel has: 6.1 knows the second version of landlock's interface, and no PR_SET_MDWE.
     verdict worker-landlock eval 'journalctl -b --no-pager -o cat CTHELPER_EVENT=worker_started | tail -n 1 |
         grep -E "landlock: (partly )?enforced \(abi '"$(landlock_abi)"'\)"'
-    verdict doctor eval '! grep "^fail" "$VM_OUT/doctor"'
+    verdict doctor eval '! grep "^FAIL" "$VM_OUT/doctor"'
 }
 
 crashed() {
@@ -120,6 +120,7 @@ upgraded() {
 stopped() {
     verdict stop systemctl stop cthelperd
     verdict stop-result is "$(unit Result)" success
+    verdict stop-status-text is "$(unit StatusText)" ''
     verdict stop-disabled disabled
     verdict stop-store-empty is "$(unit NFileDescriptorStore)" 0
     verdict stop-no-keeper wait_for 5 no_keeper
