@@ -116,6 +116,9 @@ pub struct HelperStatus {
     pub state: LaneState,
     /// What happens to packets while no worker serves.
     pub on_down: String,
+    /// What the kernel is to allow in each class of expectations; none from an older daemon.
+    #[serde(default)]
+    pub classes: Vec<ClassLimits>,
     /// Packets received from the kernel.
     pub packets: u64,
     /// Verdicts given.
@@ -135,6 +138,17 @@ pub struct HelperStatus {
     /// Connections that ended workers, and pass without the helper.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left_alone: Vec<LeftAlone>,
+}
+
+/// A class of expectations, as the daemon has registered it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClassLimits {
+    /// Its name.
+    pub name: String,
+    /// Open expectations per connection.
+    pub expect_max: u8,
+    /// Life of an expectation.
+    pub timeout_secs: u32,
 }
 
 /// A connection that is not helped because it ended workers.

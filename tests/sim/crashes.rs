@@ -188,6 +188,21 @@ fn disabled_and_enabled_by_the_operator() {
     assert!(matches!(stage.stop(), Ended::Orderly));
 }
 
+/// Another program may have changed what the lane has registered: `enable` is no lie then.
+#[test]
+fn enabling_registers_anew_also_what_is_up() {
+    let stage = Play::ftp().start();
+    stage.serves();
+    assert_eq!(stage.answer(Command::Enable), Ok(()));
+    assert_eq!((stage.kernel.updated(), stage.kernel.enabled()), (vec![true], vec![true]));
+    assert_eq!(stage.answer(Command::Disable), Ok(()));
+    assert_eq!(stage.answer(Command::Enable), Ok(()));
+    assert_eq!((stage.kernel.updated(), stage.kernel.enabled()), (vec![true, false], vec![true, false, true]));
+    let [class] = &stage.status().classes[..] else { panic!("{:?}", stage.status()) };
+    assert_eq!((class.name.as_str(), class.expect_max, class.timeout_secs), ("ftp", 1, 300));
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
 /// What the kernel was told does not change because a worker comes or goes.
 #[test]
 fn disabled_stays_disabled_until_the_operator_says_otherwise() {

@@ -106,6 +106,7 @@ struct Inner {
     withdrawn: usize,
     served: Vec<String>,
     kept: Vec<(u32, u32)>,
+    updated: Vec<bool>,
     after_drain: Option<Packet>,
     trespasses: Vec<String>,
     last_id: u32,
@@ -256,6 +257,11 @@ impl Script {
         self.shared.lock().enabled.clone()
     }
 
+    /// As what the helper was registered anew: enabled or not.
+    pub fn updated(&self) -> Vec<bool> {
+        self.shared.lock().updated.clone()
+    }
+
     /// Packets that the lane holds or has not fetched.
     pub fn open(&self) -> usize {
         let inner = self.shared.lock();
@@ -337,8 +343,10 @@ impl Kernel for FakeKernel {
         Ok(())
     }
 
-    fn update(&mut self, manifest: &Manifest, _enabled: bool, _queue_length: u32) -> Result<(), Fault> {
-        self.shared.lock().manifest = Some(manifest.clone());
+    fn update(&mut self, manifest: &Manifest, enabled: bool, _queue_length: u32) -> Result<(), Fault> {
+        let mut inner = self.shared.lock();
+        inner.manifest = Some(manifest.clone());
+        inner.updated.push(enabled);
         Ok(())
     }
 

@@ -6,8 +6,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use cthelper_policy::config::HelperConfig;
-use cthelper_proto::ctl::{HelperStatus, LaneState, LeftAlone, WorkerStatus};
+use cthelper_proto::ctl::{ClassLimits, HelperStatus, LaneState, LeftAlone, WorkerStatus};
 use cthelper_proto::events::Event;
+use cthelper_proto::manifest::Class;
 use cthelper_proto::types::{FlowId, Tuple};
 use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -25,7 +26,7 @@ pub enum Command {
     Status(oneshot::Sender<HelperStatus>),
     /// Another worker, please; closes an open circuit.
     Restart(oneshot::Sender<Result<(), String>>),
-    /// Let the kernel send packets again.
+    /// Let the kernel send packets again, and have everything of the helper as it should be.
     Enable(oneshot::Sender<Result<(), String>>),
     /// Let packets pass without the helper.
     Disable(oneshot::Sender<Result<(), String>>),
@@ -73,7 +74,7 @@ impl<K: Kernel> Lane<K> {
                     drop(answer.send(done.map_err(|fault| fault.to_string())));
                 }
                 Command::Enable(answer) => {
-                    let done = self.enable();
+                    let done = self.restore().and_then(|()| self.enable());
                     drop(answer.send(done.map_err(|fault| fault.to_string())));
                 }
                 Command::Disable(answer) => {
@@ -129,6 +130,14 @@ impl<K: Kernel> Lane<K> {
         Ok(())
     }
 
+    /// The kernel gets all that it should have of the helper, for another program may have changed it.
+    fn restore(&mut self) -> Result<(), Fault> {
+        match self.served.as_ref().filter(|_| self.started) {
+            Some(manifest) => self.kernel.update(manifest, self.enabled, self.setup.config.queue_length),
+            None => Ok(()),
+        }
+    }
+
     /// Disable first, so that the kernel sends no more; then what is queued is served; then the lane is over.
     fn stop(&mut self) {
         self.stopping = true;
@@ -152,6 +161,7 @@ impl<K: Kernel> Lane<K> {
             queue: self.kernel.queue(),
             state: self.state,
             on_down: self.setup.config.restart.on_down.to_string(),
+            classes: manifest.map_or_else(Vec::new, |manifest| manifest.classes.iter().map(limits).collect()),
             packets: self.counters.packets,
             verdicts: self.counters.verdicts,
             expectations: self.counters.expectations,
@@ -184,6 +194,10 @@ impl<K: Kernel> Lane<K> {
             write_xor_execute: session.write_xor_execute,
         }
     }
+}
+
+fn limits(class: &Class) -> ClassLimits {
+    ClassLimits { name: class.name.to_string(), expect_max: class.expect_max, timeout_secs: class.timeout_secs }
 }
 
 /// The last second counts as one.

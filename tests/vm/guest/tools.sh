@@ -16,6 +16,7 @@ tools() {
     tools_rules
     tools_local
     tools_doctor
+    tools_registry
     echo "tools: $((SECONDS - begin)) s"
     summary ours-tools
 }
@@ -311,6 +312,38 @@ _unhelped() {
     _doctor 40002 'whose circuit is open' circuit
     $ctl restart ftp; wait_for 15 ours_serving
     _doctor 40002 'is left alone for' left-alone-still
+}
+# What Debian's own nfct makes of a helper that is served: doctor sees it, `enable` mends it, and neither `reload` nor `restart` does.
+tools_registry() {
+    local ctl="$BIN/cthelperctl --runtime-dir $CTHELPERD_RUN"
+    printf '[helper.ftp]\nclasses.ftp = { expect_max = 4, expect_timeout = "2min" }\n' >/run/tools-registry.toml
+    CTHELPERD_WHAT='--config /run/tools-registry.toml' source_start ours || { result ours-tools registry-start "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
+    _registered before 'ok .*(inet tcp) is registered with queue'
+    /usr/sbin/nfct add helper ftp inet tcp
+    _registered limits 'FAIL .*(inet tcp): class ftp: the kernel has expect_max 1, expect_timeout 300 s; cthelperd serves expect_max 4, expect_timeout 120 s'
+    $ctl reload >/dev/null; _registered limits-reloaded 'FAIL .*expect_max 1,'
+    $ctl restart ftp; wait_for 15 ours_serving; _registered limits-restarted 'FAIL .*expect_max 1,'
+    $ctl enable ftp; _registered limits-mended 'ok .*(inet tcp) is registered with queue'
+    /usr/sbin/nfct disable helper ftp inet6 tcp
+    _registered disabled 'FAIL .*(inet6 tcp): the kernel has it disabled, cthelperd serves it'
+    $ctl enable ftp; _registered disabled-mended 'ok .*(inet6 tcp) is registered with queue'
+    /usr/sbin/nfct delete helper ftp inet tcp
+    _registered deleted 'FAIL .*serves ftp (inet tcp), but the kernel does not have it'
+    /usr/sbin/nfct add helper ftp inet tcp
+    _registered queue 'FAIL .*(inet tcp): the kernel sends to queue 0, cthelperd serves'
+    $ctl enable ftp; _registered queue-mended 'ok .*(inet tcp) is registered with queue'
+    /usr/sbin/nfct delete helper ftp
+    $ctl enable ftp; _registered deleted-mended 'ok .*(inet6 tcp) is registered with queue'
+    source_stop || result ours-tools registry-end 'no clean end on SIGTERM'
+}
+# NAME PATTERN: a line of doctor's, whose status is 1 where something fails.
+_registered() {
+    local said status
+    said=$("$BIN/cthelperctl" --runtime-dir $CTHELPERD_RUN doctor); status=$?
+    grep registered <<<"$said" >>"$VM_OUT/tools.registry"
+    case $2 in FAIL*) [ $status = 1 ] || { result ours-tools "registry-$1" "exit status $status"; return; } ;; esac
+    if grep -q "^$2" <<<"$said"; then result ours-tools "registry-$1" ''
+    else result ours-tools "registry-$1" "$(grep registered <<<"$said" | tr '\n' ' ')"; fi
 }
 _replaced() { ours_serving && [ "$(ours_worker)" != "$1" ]; }
 _tripped() { ours_status | grep -q '"state":"tripped"'; }

@@ -8,6 +8,7 @@ mod flow;
 mod gather;
 mod helped;
 mod kernel;
+mod registered;
 mod ruleset;
 mod traffic;
 
@@ -137,7 +138,7 @@ const CHECKS: [fn(&Facts) -> Vec<Finding>; 18] = [
     checks::daemon,
     checks::confinement,
     checks::names_taken,
-    checks::registered_as_served,
+    registered::as_served,
     checks::registered_twice,
     checks::disabled,
     checks::unserved,

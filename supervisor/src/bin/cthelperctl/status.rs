@@ -223,6 +223,7 @@ mod tests {
             queue: 6,
             state: LaneState::Serving,
             on_down: "hold".to_owned(),
+            classes: Vec::new(),
             packets: 1204,
             verdicts: 1204,
             expectations: 31,

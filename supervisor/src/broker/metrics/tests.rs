@@ -73,6 +73,7 @@ fn no_counter_of_the_status_is_left_out() {
         ports: _,
         queue: _,
         on_down: _,
+        classes: _,
         state: _,
         packets: _,
         verdicts: _,

@@ -38,7 +38,7 @@ pub enum Command {
         /// The helper's name
         name: String,
     },
-    /// Serve a helper again
+    /// Serve a helper again, with everything of it in the kernel as it should be, whatever another program has changed there
     Enable {
         /// The helper's name
         name: String,
@@ -58,7 +58,7 @@ pub enum Command {
         #[arg(long)]
         unheld: bool,
     },
-    /// What is missing, and what to do; exit status 1 if anything fails
+    /// What is missing, or is not in the kernel as it is served, and what to do; exit status 1 if anything fails
     Doctor(doctor::Options),
     /// Print rules that attach helpers to connections
     #[command(subcommand)]

@@ -42,19 +42,19 @@ pub fn enable(socket: &mut Nfnl, manifest: &Manifest, queue: u16) -> Result<(), 
         if let Err(refusal) = registered {
             // What is enabled already must not stay so without anybody at its queue.
             let _ = set_enabled(socket, manifest, false);
-            return Err(clash(&helper, &refusal));
+            return Err(clash(&format!("register helper {}", helper.name), &helper, &refusal));
         }
     }
     Ok(())
 }
 
-/// Gives the helper's objects the manifest's limits; they stay enabled or disabled as they are.
+/// Gives the helper's objects the manifest's limits, the queue and the status; one that somebody deleted is made anew, which no rule knows.
 pub fn update(socket: &mut Nfnl, manifest: &Manifest, queue: u16, enabled: bool) -> Result<(), Fault> {
     let status = if enabled { ENABLED } else { DISABLED };
     for helper in objects(manifest, queue, status) {
         socket
             .request(|out, seq| cthelper::register(out, seq, flag::ACK, &helper), |_| ())
-            .map_err(|refusal| explain(&format!("change the limits of helper {}", helper.name), &refusal))?;
+            .map_err(|refusal| clash(&format!("change helper {}", helper.name), &helper, &refusal))?;
     }
     Ok(())
 }
@@ -143,10 +143,10 @@ fn objects(manifest: &Manifest, queue: u16, status: u32) -> impl Iterator<Item =
 }
 
 /// The registration's refusals, which have more than one meaning.
-fn clash(helper: &Helper, refusal: &Refusal) -> Fault {
+fn clash(doing: &str, helper: &Helper, refusal: &Refusal) -> Fault {
     let name = &helper.name;
     let module = format!("nf_conntrack_{}", name.replace('-', "_"));
-    let fault = explain(&format!("register helper {name}"), refusal);
+    let fault = explain(doing, refusal);
     match refusal.errno {
         Errno::EBUSY | Errno::EEXIST if Path::new("/sys/module").join(&module).exists() => fault.remedy(format!(
             "the kernel's own module {module} has this name; take it out: modprobe -r {} {module}",

@@ -1,4 +1,4 @@
-//! Checks of what is registered, served and attached.
+//! Checks of the daemon, and of what is registered and attached.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use cthelper_policy::verify::{Expected, verify};
 use cthelper_proto::ctl::{LaneState, Status};
 use cthelper_proto::netlink::cthelper::{DISABLED, Helper};
 
-use super::{Facts, Finding, Own};
+use super::{Facts, Finding, Own, registered};
 use crate::exit::Exit;
 use crate::registry::{family, object, protocol};
 use crate::status;
@@ -143,29 +143,6 @@ fn way_out(name: &str, module: &str, own: Own) -> (String, String) {
     }
 }
 
-/// Whether the kernel sends to the daemon what the daemon serves: anybody with the privilege may change the registry.
-pub fn registered_as_served(facts: &Facts) -> Vec<Finding> {
-    const CHECK: &str = "registered";
-    const REMEDY: &str = "somebody changed it (nfct?): restart cthelperd, then load the rules again";
-    let (Ok(helpers), Ok(status)) = (&facts.registry, &facts.daemon) else { return Vec::new() };
-    let mut findings = Vec::new();
-    for served in &status.helpers {
-        for (family, l4) in served.families.iter().flat_map(|family| served.l4.iter().map(move |l4| (family, l4))) {
-            let key = (served.name.as_str(), u16::from(family.number()), l4.number());
-            let who = format!("{} ({family} {l4})", served.name);
-            findings.push(match helpers.iter().find(|helper| (helper.name.as_str(), helper.family, helper.l4) == key) {
-                None => Finding::fail(CHECK, format!("cthelperd serves {who}, but the kernel does not have it"), REMEDY),
-                Some(helper) if helper.queue != u32::from(served.queue) => {
-                    let what = format!("{who}: the kernel sends to queue {}, cthelperd serves {}", helper.queue, served.queue);
-                    Finding::fail(CHECK, what, REMEDY)
-                }
-                Some(_) => Finding::ok(CHECK, format!("{who} is registered with queue {}", served.queue)),
-            });
-        }
-    }
-    findings
-}
-
 /// One name for one family twice: once for that family, once for any.
 pub fn registered_twice(facts: &Facts) -> Vec<Finding> {
     let helpers = registered(facts);
@@ -181,10 +158,11 @@ pub fn registered_twice(facts: &Facts) -> Vec<Finding> {
         .collect()
 }
 
-/// Registered, but packets pass without it. One line per name.
+/// Registered, but packets pass without it. One line per name; not again those that the daemon takes for enabled.
 pub fn disabled(facts: &Facts) -> Vec<Finding> {
     let mut by_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for helper in registered(facts).iter().filter(|helper| helper.status == DISABLED) {
+    let disabled = registered(facts).iter().filter(|helper| helper.status == DISABLED);
+    for helper in disabled.filter(|helper| !registered::is_to_be_enabled(facts, helper)) {
         let protocols = format!("{} {}", family(helper.family), protocol(helper.l4));
         by_name.entry(&helper.name).or_default().push(protocols);
     }

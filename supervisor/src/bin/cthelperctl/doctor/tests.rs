@@ -1,7 +1,7 @@
 //! Every check on facts that are made up: a healthy machine, and one thing wrong at a time.
 
-use cthelper_proto::ctl::{HelperStatus, LaneState, WorkerStatus};
-use cthelper_proto::netlink::cthelper::{DISABLED, ENABLED};
+use cthelper_proto::ctl::{ClassLimits, HelperStatus, LaneState, WorkerStatus};
+use cthelper_proto::netlink::cthelper::{DISABLED, ENABLED, Policy};
 use cthelper_proto::types::{Family, L4s};
 use cthelper_supervisor::keeper::ledger::{Life, Served};
 
@@ -10,7 +10,15 @@ use crate::exit::Exit;
 use crate::queues;
 
 fn helper(name: &str, family: u16, queue: u32) -> Helper {
-    Helper { name: name.to_owned(), family, l4: 6, queue, classes: Vec::new(), state_len: 0, status: ENABLED }
+    Helper { name: name.to_owned(), family, l4: 6, queue, classes: vec![policy("ftp", 4, 300)], state_len: 0, status: ENABLED }
+}
+
+fn policy(name: &str, expect_max: u32, timeout_secs: u32) -> Policy {
+    Policy { name: name.to_owned(), expect_max, timeout_secs }
+}
+
+fn limits(name: &str, expect_max: u8, timeout_secs: u32) -> ClassLimits {
+    ClassLimits { name: name.to_owned(), expect_max, timeout_secs }
 }
 
 fn served(name: &str, state: LaneState) -> HelperStatus {
@@ -31,6 +39,7 @@ fn served(name: &str, state: LaneState) -> HelperStatus {
         queue: 6,
         state,
         on_down: "accept".to_owned(),
+        classes: vec![limits("ftp", 4, 300)],
         packets: 0,
         verdicts: 0,
         expectations: 0,
@@ -190,7 +199,9 @@ fn a_queue_that_drops_or_overflows_is_told() {
 #[test]
 fn a_disabled_helper_needs_no_queue_but_is_told() {
     let off = Helper { status: DISABLED, ..helper("ftp", 2, 0) };
-    let facts = Facts { registry: Ok(vec![Helper { queue: 6, ..off }]), queues: Ok(Vec::new()), ..healthy() };
+    let by_operator = Ok(Status { helpers: vec![served("ftp", LaneState::Disabled)], ..Status::default() });
+    let registry = Ok(vec![Helper { queue: 6, ..off }]);
+    let facts = Facts { registry, queues: Ok(Vec::new()), daemon: by_operator, ..healthy() };
     assert_eq!(trouble(&facts), [(Level::Warn, "disabled")]);
     let both = [helper("x", 2, 0), helper("x", 10, 0)].map(|on| Helper { status: DISABLED, ..on });
     let what = only(checks::disabled, &Facts { registry: Ok(both.to_vec()), ..healthy() }).what;
@@ -243,10 +254,10 @@ fn a_helper_of_two_protocols_must_be_registered_for_each() {
     let mut facts = healthy();
     let both = HelperStatus { l4: L4s::Both, ..served("ftp", LaneState::Serving) };
     facts.daemon = Ok(Status { helpers: vec![both], ..Status::default() });
-    let told = checks::registered_as_served(&facts);
+    let told = registered::as_served(&facts);
     assert_eq!(told.iter().map(|finding| finding.level).collect::<Vec<_>>(), [Level::Ok, Level::Fail]);
     facts.registry = Ok(vec![helper("ftp", 2, 6), Helper { l4: 17, ..helper("ftp", 2, 6) }]);
-    assert!(checks::registered_as_served(&facts).iter().all(|finding| finding.level == Level::Ok));
+    assert!(registered::as_served(&facts).iter().all(|finding| finding.level == Level::Ok));
 }
 
 #[test]
@@ -254,8 +265,78 @@ fn what_is_served_but_not_registered_fails() {
     let gone = Facts { registry: Ok(Vec::new()), ..healthy() };
     assert_eq!(trouble(&gone), [(Level::Fail, "registered")]);
     let elsewhere = Facts { registry: Ok(vec![helper("ftp", 2, 9)]), ..healthy() };
-    let finding = only(checks::registered_as_served, &elsewhere);
+    let finding = only(registered::as_served, &elsewhere);
     assert_eq!(finding.what, "ftp (inet tcp): the kernel sends to queue 9, cthelperd serves 6");
+    assert_eq!(finding.remedy.unwrap(), "somebody changed it (nfct?): cthelperctl enable ftp gives it back");
+}
+
+#[test]
+fn what_another_program_switched_is_told_by_who_is_wrong() {
+    let with = |state, status| Facts {
+        registry: Ok(vec![Helper { status, ..helper("ftp", 2, 6) }]),
+        daemon: Ok(Status { helpers: vec![served("ftp", state)], ..Status::default() }),
+        ..healthy()
+    };
+    assert_eq!(trouble(&with(LaneState::Serving, DISABLED)), [(Level::Fail, "registered")]);
+    assert_eq!(trouble(&with(LaneState::Disabled, ENABLED)), [(Level::Warn, "registered")]);
+    // An open circuit with on_down = "drop" leaves it enabled.
+    for status in [DISABLED, ENABLED] {
+        assert_eq!(only(registered::as_served, &with(LaneState::Tripped, status)).level, Level::Ok);
+    }
+}
+
+/// The daemon's classes beside those of the kernel.
+fn with_classes(ours: &[ClassLimits], theirs: &[Policy]) -> Facts {
+    let status = HelperStatus { classes: ours.to_vec(), ..served("ftp", LaneState::Serving) };
+    Facts {
+        registry: Ok(vec![Helper { classes: theirs.to_vec(), ..helper("ftp", 2, 6) }]),
+        daemon: Ok(Status { helpers: vec![status], ..Status::default() }),
+        ..healthy()
+    }
+}
+
+#[test]
+fn limits_that_another_program_set_are_told_with_both_values() {
+    let with = |max, secs| only(registered::as_served, &with_classes(&[limits("ftp", 4, 300)], &[policy("ftp", max, secs)]));
+    assert_eq!(
+        with(1, 300).what,
+        "ftp (inet tcp): class ftp: the kernel has expect_max 1, expect_timeout 300 s; cthelperd serves expect_max 4, expect_timeout 300 s"
+    );
+    assert!(with(1, 300).remedy.unwrap().contains("cthelperctl enable ftp gives it back"));
+    for (max, secs, level) in [
+        (4, 300, Level::Ok),
+        (1, 300, Level::Fail),
+        (4, 30, Level::Fail),
+        (8, 30, Level::Fail),
+        (8, 300, Level::Warn),
+        (4, 900, Level::Warn),
+        (0, 300, Level::Warn),
+    ] {
+        assert_eq!(with(max, secs).level, level, "{max} {secs}");
+    }
+    let old = with_classes(&[], &[policy("ftp", 1, 3)]);
+    assert_eq!(trouble(&old), [], "a daemon that does not tell its classes");
+}
+
+#[test]
+fn classes_that_no_update_can_change_need_the_helper_deleted() {
+    let others = with_classes(&[limits("ftp", 4, 300)], &[policy("data", 4, 300), policy("more", 4, 300)]);
+    let finding = only(registered::as_served, &others);
+    assert_eq!(
+        (finding.level, finding.what.as_str()),
+        (Level::Fail, "ftp (inet tcp): the kernel has the classes data, more, cthelperd serves ftp")
+    );
+    assert!(finding.remedy.unwrap().contains("cthelperctl nfct delete helper ftp"));
+}
+
+#[test]
+fn a_kernel_that_gives_every_class_the_first_ones_limits_is_named() {
+    let ours = [limits("a", 1, 60), limits("b", 8, 300)];
+    let finding = only(registered::as_served, &with_classes(&ours, &[policy("a", 1, 60), policy("b", 1, 60)]));
+    assert!(finding.what.contains("class b: the kernel has expect_max 1"), "{}", finding.what);
+    assert!(finding.remedy.unwrap().contains("before 6.1.178"));
+    let changed = only(registered::as_served, &with_classes(&ours, &[policy("a", 1, 60), policy("b", 2, 300)]));
+    assert!(changed.remedy.unwrap().contains("enable ftp"));
 }
 
 #[test]

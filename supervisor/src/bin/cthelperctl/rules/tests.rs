@@ -179,6 +179,7 @@ fn serving() -> Status {
         queue: 6,
         state: LaneState::Serving,
         on_down: "pass".to_owned(),
+        classes: Vec::new(),
         packets: 0,
         verdicts: 0,
         expectations: 0,
