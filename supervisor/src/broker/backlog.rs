@@ -74,6 +74,12 @@ impl Backlog {
         self.words
     }
 
+    /// Bytes that wait, with what each piece costs.
+    #[cfg(test)]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether the client has been sent everything.
     pub(super) fn is_empty(&self) -> bool {
         self.sending.is_empty() && self.waiting.is_empty()
@@ -125,12 +131,13 @@ impl Backlog {
         true
     }
 
-    /// All events that wait go; returns how many.
-    pub(super) fn drop_all(&mut self) -> u64 {
+    /// Events go, the oldest first, until no more bytes wait than these; returns how many. With them goes the room of what went before.
+    pub(super) fn shrink(&mut self, bytes: usize) -> u64 {
         let mut gone = 0;
-        while self.drop_oldest() {
+        while self.bytes > bytes && self.drop_oldest() {
             gone += 1;
         }
+        self.waiting.shrink_to_fit();
         gone
     }
 

@@ -220,8 +220,19 @@ impl Client {
             return self.backlog.push_event(frame, limit);
         }
         self.backlog.refuse();
+        1 + self.let_go(now)
+    }
+
+    /// From now on it has this share; returns how many events it loses by that.
+    pub(super) fn shrink(&mut self, share: usize, when_full: WhenFull, now: Instant) -> u64 {
+        let lost = self.backlog.shrink(share);
+        if lost == 0 || when_full == WhenFull::DropOldest { lost } else { lost + self.let_go(now) }
+    }
+
+    /// It is told how many events it has lost, which are all that wait, and leaves.
+    fn let_go(&mut self, now: Instant) -> u64 {
         self.leave(now);
-        1 + self.backlog.drop_all()
+        self.backlog.shrink(0)
     }
 
     /// What a subscriber must know besides. One that has not read so many of them is let go of.
@@ -232,6 +243,12 @@ impl Client {
         if let Some(subscription) = self.subscription {
             self.backlog.push_word(frames::notice(notice, subscription.look.format));
         }
+    }
+
+    /// Bytes that wait for it.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.backlog.bytes()
     }
 
     /// Whether what waits for it has filled half of its room.

@@ -69,6 +69,8 @@ pub(super) struct Hub<'a> {
     queues: HashMap<u16, Queue>,
     /// Queues with subscribers; no other costs anything.
     active: Vec<u16>,
+    /// Clients that have a queue, or had one until it was taken away and have not left yet.
+    subscribers: usize,
     /// Clients that have got something and were not flushed.
     dirty: Vec<u64>,
     /// The queues that are just coming in.
@@ -103,6 +105,7 @@ impl<'a> Hub<'a> {
             next: CLIENTS,
             queues: HashMap::new(),
             active: Vec::new(),
+            subscribers: 0,
             dirty: Vec::new(),
             arriving: queues,
             mirror: Mirror::default(),
@@ -190,11 +193,9 @@ impl<'a> Hub<'a> {
     }
 
     fn figures(&self) -> Figures {
-        let subscribers =
-            self.active.iter().filter_map(|number| self.queues.get(number)).map(|queue| queue.subscribers.len()).sum::<usize>();
         Figures {
             clients: self.clients.len() as u64,
-            subscribers: subscribers as u64,
+            subscribers: self.subscribers as u64,
             events: self.counts.events.iter().sum(),
             lost: self.counts.lost,
         }

@@ -111,9 +111,11 @@ impl Hub<'_> {
         let answer = request::granted(Granted { queue: request.queue, format });
         client.subscribe(Subscription { queue: request.queue, look, resync }, answer);
         queue.subscribers.push(number);
+        self.subscribers += 1;
         if !self.active.contains(&request.queue) {
             self.active.push(request.queue);
         }
+        self.share_anew(now);
         if request.resync {
             self.want_dump(now);
         }
@@ -143,6 +145,7 @@ impl Hub<'_> {
     pub(super) fn part(&mut self, number: u64, why: Option<Dropped>) {
         let Some(client) = self.clients.remove(&number) else { return };
         if let Some(subscription) = client.subscription {
+            self.subscribers -= 1;
             self.unsubscribe(number, subscription.queue);
         }
         if let Some(why) = why {

@@ -84,14 +84,14 @@ impl Hub<'_> {
     /// Hands a report to those who want it. They get it when they are flushed.
     pub(super) fn deliver(&mut self, report: &Report<'_>, raw: &[u8], received: Moment, to: To, now: Instant) {
         self.counts.skipped += report.flow().map_or(0, |entry| entry.skipped.into());
-        let Self { queues, active, clients, mirror, counts, dirty, .. } = self;
+        let Self { queues, active, subscribers, clients, mirror, counts, dirty, .. } = self;
         let known = mirror.known(report);
         let mut frames = Frames::new(report, raw, received);
         for queue in active.iter().filter_map(|number| queues.get(number)) {
             if !queue.config.takes(report, &known) {
                 continue;
             }
-            let limit = queues::limit(queue, clients.len());
+            let limit = queues::limit(queue, *subscribers);
             for number in &queue.subscribers {
                 let Some(client) = clients.get_mut(number).filter(|client| client.phase == Phase::Subscribed) else { continue };
                 let Some(subscription) = client.subscription else { continue };

@@ -9,16 +9,17 @@ use super::{Hub, Queue};
 use crate::broker::backlog::Limit;
 use crate::broker::client::{Door, Phase};
 
-/// Bytes that may wait for all subscribers together; shared evenly, each gets no less than `LEAST`.
+/// Bytes that may wait for all subscribers together, shared evenly: of as many as there may be (`BROKER_PEERS`), each has 128 KiB.
 const BUDGET: usize = 128 << 20;
-/// Bytes that may wait for a subscriber however many there are.
-const LEAST: usize = 64 << 10;
 
 /// What may wait for one subscriber, of so many.
 pub(super) fn limit(queue: &Queue, subscribers: usize) -> Limit {
     let number = |setting: u32| usize::try_from(setting).unwrap_or(usize::MAX);
-    let share = (BUDGET / subscribers.max(1)).max(LEAST);
-    Limit { records: number(queue.config.room.records), bytes: number(queue.config.room.bytes).min(share) }
+    Limit { records: number(queue.config.room.records), bytes: number(queue.config.room.bytes).min(share(subscribers)) }
+}
+
+fn share(subscribers: usize) -> usize {
+    BUDGET / subscribers.max(1)
 }
 
 impl Hub<'_> {
@@ -51,6 +52,17 @@ impl Hub<'_> {
         self.mirror.needs(self.queues.values().fold(Needs::default(), |needs, queue| needs.union(queue.config.needs())));
     }
 
+    /// A subscriber has come. What waits for others above the share that is left gives way at once: before their next event, which may be
+    /// long in coming, those who come could fill more than there is.
+    pub(super) fn share_anew(&mut self, now: Instant) {
+        let share = share(self.subscribers);
+        for client in self.clients.values_mut() {
+            let queue = client.subscription.and_then(|subscription| self.queues.get(&subscription.queue));
+            let when_full = queue.map_or_else(Default::default, |queue| queue.config.when_full);
+            self.counts.lost += client.shrink(share, when_full, now);
+        }
+    }
+
     fn may_read(&self, queue: &Queue, number: u64) -> bool {
         match self.clients.get(&number).map(|client| (client.door, client.phase)) {
             Some((Door::Socket { uid, gid }, Phase::Subscribed)) => queue.access.allows(uid, gid),
@@ -58,3 +70,6 @@ impl Hub<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -177,11 +177,11 @@ impl Hub<'_> {
 
     /// Whether somebody who is getting it has no room for much more.
     fn is_somebody_behind(&self) -> bool {
-        let share = self.clients.len();
         self.clients.values().any(|client| {
             let subscription = client.subscription.filter(|subscription| subscription.resync == Resync::Running);
             let queue = subscription.and_then(|subscription| self.queues.get(&subscription.queue));
-            client.phase == Phase::Subscribed && queue.is_some_and(|queue| client.is_half_full(queues::limit(queue, share)))
+            client.phase == Phase::Subscribed
+                && queue.is_some_and(|queue| client.is_half_full(queues::limit(queue, self.subscribers)))
         })
     }
 
