@@ -1,5 +1,6 @@
 //! A broker that asks the supervisor for dumps without end (`bin/imposter/broker.rs`): the kernel is asked 8 times and then 4 times a second, and
 //! neither the control side nor a lane is the slower for it. And one that takes what it is told as slowly as it likes.
+//! Whatever one is ended for is in the record of its end.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -63,7 +64,7 @@ fn one_that_asks_as_fast_as_it_can_is_replaced_and_no_packet_waits_for_that() {
         assert!(begin.elapsed() < PATIENCE, "{ends:?}");
     }
     println!("{carried} packets, the slowest in {worst:?}; {ends:?}");
-    assert!(ends.iter().all(|cause| !cause.contains("exit 3")), "it did not live to its own end: {ends:?}");
+    assert_eq!(ends, ["it said more than it may; signal SIGKILL"; 2]);
     assert!(carried > 2, "packets went on meanwhile: {carried}");
     served.end();
     stage.stop();
@@ -84,4 +85,17 @@ fn one_that_takes_its_queues_one_by_one_is_replaced_for_that() {
     println!("after {:.1?}: {cause}", begun.elapsed());
     assert_eq!(cause, "it did not take its event queues in time; signal SIGKILL");
     served.end();
+}
+
+#[test]
+fn the_record_says_what_a_broker_was_ended_for() {
+    for (how, expected) in [
+        (3, "it hung up and lived on; signal SIGKILL"),
+        (4, "it said what is no message; signal SIGKILL"),
+        (5, "it said more than it may; signal SIGKILL: x"),
+    ] {
+        let served = asking(how);
+        assert_eq!(end_of(&served), expected);
+        served.end();
+    }
 }

@@ -54,8 +54,14 @@ const DUMPS: Rate = Rate { burst: 8, per_second: 4 };
 const QUEUES: Duration = Duration::from_secs(5);
 /// Between two looks for room on the link.
 const ROOM: Duration = Duration::from_millis(5);
-/// How long the warden may take to tell of an end after the link has hung up.
+/// How long the warden may take to tell of an end, after the link has hung up or it was ordered.
 const END: Duration = Duration::from_secs(2);
+/// Why a broker is ended, as the record has it before what that came to; see also `tell_queues`.
+const FLOODS: &str = "it said more than it may";
+const NONSENSE: &str = "it said what is no message";
+const HANGS_UP: &str = "it hung up and lived on";
+/// With the warden all brokers end, and with it the supervisor.
+const NO_WARDEN: &str = "the warden is gone";
 /// Bytes of a broker's words that are kept.
 const WORDS: usize = 4096;
 
@@ -210,7 +216,7 @@ impl Office {
 
     /// It says that it is confined, and the kernel says so, too.
     async fn judge(&self, broker: &mut Broker) -> Result<Enforcement, String> {
-        let Some(FromBroker::Ready { landlock, own }) = broker.hear().await else {
+        let Ok(FromBroker::Ready { landlock, own }) = broker.hear().await else {
             broker.read_words();
             return Err("it ended before it was ready, or said something else".to_owned());
         };
@@ -330,13 +336,19 @@ impl Office {
         let reason = loop {
             let Broker { link, log, news, words, .. } = &mut *broker;
             tokio::select! {
-                heard = next(link) => match heard.filter(|_| self.hearing.take(SPEECH, Instant::now())) {
-                    Some(message) => self.heed(&message, governor).await,
-                    None => break None,
+                heard = next(link) => match heard {
+                    Ok(_) if !self.may_speak() => break Some(FLOODS.to_owned()),
+                    Ok(message) => self.heed(&message, governor).await,
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => break Some(NONSENSE.to_owned()),
+                    Err(_) => break None,
                 },
-                open = read(log, words) => if !open || !self.hearing.take(SPEECH, Instant::now()) { break None },
+                open = read(log, words) => match open {
+                    false => break None,
+                    true if self.may_speak() => {}
+                    true => break Some(FLOODS.to_owned()),
+                },
                 Ok(()) = self.queues.changed() => {
-                    if let Err(error) = self.renew_queues().await { break Some(error) }
+                    if let Err(error) = self.renew_queues().await { break Some(error.to_string()) }
                 },
                 told = next_news(&self.post, news) => match told {
                     Ok(News::Ended { generation, end }) if generation == self.ordered => {
@@ -344,24 +356,46 @@ impl Office {
                         return cause(&end);
                     }
                     Ok(_) => {}
-                    Err(_) => return "the warden is gone".to_owned(),
+                    Err(_) => return NO_WARDEN.to_owned(),
                 },
             }
         };
+        self.put_an_end(broker, reason).await
+    }
+
+    fn may_speak(&mut self) -> bool {
+        self.hearing.take(SPEECH, Instant::now())
+    }
+
+    /// Ends a broker for this reason. Without one it has hung up, which is how every end is seen first: only one that lives on is ended
+    /// for that.
+    async fn put_an_end(&self, broker: &mut Broker, reason: Option<String>) -> String {
+        let reason = match reason {
+            Some(reason) => reason,
+            None => match self.end_of(broker).await {
+                Some(cause) => return cause,
+                None => HANGS_UP.to_owned(),
+            },
+        };
         let _ = self.post.kill(self.ordered);
+        let cause = self.end_of(broker).await;
+        format!("{reason}; {}", cause.as_deref().unwrap_or("its end was not told"))
+    }
+
+    /// How it ended, when the warden tells in time.
+    async fn end_of(&self, broker: &mut Broker) -> Option<String> {
         let end = timeout(END, async {
-            while let Ok(news) = broker.news(&self.post).await {
-                if let News::Ended { generation, end } = news
-                    && generation == self.ordered
-                {
-                    return cause(&end);
+            loop {
+                match broker.news(&self.post).await {
+                    Ok(News::Ended { generation, end }) if generation == self.ordered => break cause(&end),
+                    Ok(_) => {}
+                    Err(_) => break NO_WARDEN.to_owned(),
                 }
             }
-            "the warden is gone".to_owned()
         });
-        let cause = end.await.unwrap_or_else(|_| "it hung up".to_owned());
+        let told = end.await.ok();
         broker.read_words();
-        reason.map_or(cause.clone(), |reason| format!("{reason}; {cause}"))
+        told
     }
 
     async fn heed(&mut self, message: &FromBroker, governor: &Governor) {
@@ -410,7 +444,7 @@ impl Office {
 }
 
 impl Broker {
-    async fn hear(&mut self) -> Option<FromBroker> {
+    async fn hear(&mut self) -> io::Result<FromBroker> {
         next(&self.link).await
     }
 
@@ -443,14 +477,14 @@ async fn heard<T>(socket: &UnixStream, hear: impl Fn() -> io::Result<Option<T>>)
     }
 }
 
-/// The broker's next message; `None` when it has hung up or cannot be understood.
-async fn next(link: &UnixStream) -> Option<FromBroker> {
+/// The broker's next message; fails when it has hung up, or, as `InvalidData`, when that is none.
+async fn next(link: &UnixStream) -> io::Result<FromBroker> {
     let message = heard(link, || match hear::<FromBroker>(link)? {
         Heard::Message(message, _) => Ok(Some(message)),
         Heard::Nothing => Ok(None),
         Heard::Hangup => Err(io::ErrorKind::BrokenPipe.into()),
     });
-    message.await.ok()
+    message.await
 }
 
 async fn next_news(post: &Post, news: &UnixStream) -> io::Result<News> {

@@ -1,6 +1,7 @@
 //! A broker that plays by no rule but its confinement: it asks for dumps without end. The number of the first event queue it is told of says how
 //! many a second; 1 means as many as it can, until it is ended. Otherwise, when it has asked for [`LIFE`] and was told [`STATUSES`] it ends, and its last words are what
-//! came of it. 2 means that it asks for none, and hears one word of the supervisor's every half second.
+//! came of it. Below 10 it asks for none: 2 hears one word of the supervisor's every half second; after one such pause, 3 hangs up and
+//! lives on, 4 says what is no message, 5 writes to its log without end.
 
 use std::collections::BTreeSet;
 use std::io::{IoSlice, IoSliceMut, Write};
@@ -46,8 +47,8 @@ pub(crate) fn run(uid: &str, gid: &str) -> ! {
     let (landlock, own) = confine::broker(uid.parse().unwrap(), gid.parse().unwrap()).unwrap();
     assert!(say(&FromBroker::Ready { landlock, own }));
     let given = given();
-    if given.rate == 2 {
-        hear_slowly();
+    if (2..10).contains(&given.rate) {
+        misbehave(given.rate);
     }
     let began = Instant::now();
     let tally = ask_without_end(&given, began);
@@ -70,13 +71,34 @@ fn given() -> Given {
     }
 }
 
+/// In one of these ways, until it is ended.
+fn misbehave(how: u32) -> ! {
+    if how == 2 {
+        hear_slowly();
+    }
+    pause();
+    match how {
+        3 => nix::unistd::close(LINK).unwrap(),
+        4 => send(b"\x01\0\x01\0\0\0\xff").unwrap(),
+        _ => while std::io::stderr().write_all(b"x\n").is_ok() {},
+    }
+    loop {
+        pause();
+    }
+}
+
 /// Until it is ended.
 fn hear_slowly() -> ! {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
     while hear(MsgFlags::empty()).is_some() {
-        let _ = epoll.wait(&mut [EpollEvent::new(EpollFlags::empty(), 0)], EpollTimeout::from(500_u16));
+        pause();
     }
     exit(0)
+}
+
+/// Half a second; it may not sleep.
+fn pause() {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    let _ = epoll.wait(&mut [EpollEvent::new(EpollFlags::empty(), 0)], EpollTimeout::from(500_u16));
 }
 
 fn ask_without_end(given: &Given, began: Instant) -> Tally {
@@ -110,9 +132,12 @@ fn read_dumps(dump: RawFd, tally: &mut Tally) {
 
 /// Says it if there is room.
 fn say(message: &FromBroker) -> bool {
-    let record = encode(message).unwrap();
+    send(&encode(message).unwrap()).is_ok()
+}
+
+fn send(record: &[u8]) -> nix::Result<()> {
     let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
-    sendmsg::<()>(LINK, &[IoSlice::new(&record)], &[], flags, None).is_ok()
+    sendmsg::<()>(LINK, &[IoSlice::new(record)], &[], flags, None).map(drop)
 }
 
 /// What was said, and the socket beside it.
