@@ -219,6 +219,32 @@ fn an_open_circuit_is_tried_with_one_worker_and_closes_when_that_one_lives() {
     assert!(matches!(stage.stop(), Ended::Orderly));
 }
 
+/// Another program has made something else of the helper: the circuit stays open, as the record has it, and is the operator's to close.
+#[test]
+fn an_open_circuit_whose_helper_cannot_be_enabled_stays_open() {
+    let mut play = Play::ftp();
+    play.setup.config.restart.limit = Limit { burst: 1, interval: Duration::from_secs(2) };
+    play.setup.config.restart.probe = Some(Duration::from_millis(300));
+    let stage = play.start();
+    stage.kernel.refuses(true);
+    let first = stage.serves();
+    stage.signal(first, Signal::SIGKILL);
+    stage.signal(stage.serves_after(first), Signal::SIGKILL);
+    stage.comes_to(LaneState::Tripped);
+    let probe = eventually("the probe", || stage.status().workers.first().map(|worker| worker.pid));
+    std::thread::sleep(Duration::from_secs(3)); // it has lived long enough by now
+    let workers = stage.status().workers;
+    assert_eq!((stage.status().state, workers.len(), workers[0].pid), (LaneState::Tripped, 1, probe));
+    assert_eq!(stage.kernel.enabled(), [true, false]);
+    assert!(stage.answer(Command::Enable).is_err());
+    stage.kernel.refuses(false);
+    assert_eq!(stage.answer(Command::Enable), Ok(()));
+    assert_eq!((stage.serves(), stage.kernel.enabled()), (probe, vec![true, false, true]));
+    let closed = stage.audited().iter().filter(|event| matches!(event, Event::CircuitClosed { .. })).count();
+    assert_eq!(closed, 1, "when it was");
+    assert!(matches!(stage.stop(), Ended::Orderly));
+}
+
 #[test]
 fn new_settings_apply_while_packets_flow() {
     let play = Play::ftp().spares(1);

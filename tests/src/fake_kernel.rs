@@ -12,6 +12,7 @@ use cthelper_proto::types::{CtInfo, Dir, Family, Flow, FlowId, State};
 use cthelper_supervisor::kernel::{
     Arrived, Change, Denied, Fault, Incoming, Intake, Kernel, Made, PacketId, Received, Release, Wish,
 };
+use nix::errno::Errno;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::control::Packet;
@@ -107,6 +108,7 @@ struct Inner {
     served: Vec<String>,
     kept: Vec<(u32, u32)>,
     updated: Vec<bool>,
+    refuses: bool,
     after_drain: Option<Packet>,
     trespasses: Vec<String>,
     last_id: u32,
@@ -257,6 +259,11 @@ impl Script {
         self.shared.lock().enabled.clone()
     }
 
+    /// From now on it does not let the helper be enabled, because of what another program made of it; or does again.
+    pub fn refuses(&self, refuses: bool) {
+        self.shared.lock().refuses = refuses;
+    }
+
     /// As what the helper was registered anew: enabled or not.
     pub fn updated(&self) -> Vec<bool> {
         self.shared.lock().updated.clone()
@@ -339,7 +346,11 @@ impl Kernel for FakeKernel {
     }
 
     fn enable(&mut self, enabled: bool) -> Result<(), Fault> {
-        self.shared.lock().enabled.push(enabled);
+        let mut inner = self.shared.lock();
+        if enabled && inner.refuses {
+            return Err(Fault::new("change helper", Errno::EBUSY));
+        }
+        inner.enabled.push(enabled);
         Ok(())
     }
 

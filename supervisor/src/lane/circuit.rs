@@ -85,7 +85,8 @@ impl<K: Kernel> Lane<K> {
                 self.not_before = now;
                 tracing::info!(helper = %self.setup.name(), "the open circuit is tried with one worker");
             }
-            Some(Probe::Closed) => {
+            // One that could not be enabled stays open for the operator.
+            Some(Probe::Closed) if self.state != LaneState::Tripped => {
                 self.audit.write(Event::CircuitClosed { helper: self.setup.name().to_owned() });
                 tracing::info!(helper = %self.setup.name(), "circuit closed: the worker that tried it has proven itself");
             }

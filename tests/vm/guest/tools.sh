@@ -316,7 +316,7 @@ _unhelped() {
 # What Debian's own nfct makes of a helper that is served: doctor sees it, `enable` mends it, and neither `reload` nor `restart` does.
 tools_registry() {
     local ctl="$BIN/cthelperctl --runtime-dir $CTHELPERD_RUN"
-    printf '[helper.ftp]\nclasses.ftp = { expect_max = 4, expect_timeout = "2min" }\n' >/run/tools-registry.toml
+    printf '[helper.ftp]\nclasses.ftp = { expect_max = 4, expect_timeout = "2min" }\nrestart.limit = { burst = 1 }\n' >/run/tools-registry.toml
     CTHELPERD_WHAT='--config /run/tools-registry.toml' source_start ours || { result ours-tools registry-start "$(tail -n 1 "$VM_OUT/cthelperd.log")"; return; }
     _registered before 'ok .*(inet tcp) is registered with queue'
     /usr/sbin/nfct add helper ftp inet tcp
@@ -334,7 +334,24 @@ tools_registry() {
     $ctl enable ftp; _registered queue-mended 'ok .*(inet tcp) is registered with queue'
     /usr/sbin/nfct delete helper ftp
     $ctl enable ftp; _registered deleted-mended 'ok .*(inet6 tcp) is registered with queue'
+    _deleted
     source_stop || result ours-tools registry-end 'no clean end on SIGTERM'
+}
+# Of a helper that somebody has deleted, what is left can be disabled, its circuit opens and closes, and it is made anew.
+_deleted() {
+    local said worker
+    /usr/sbin/nfct delete helper ftp inet tcp
+    said=$($ctl disable ftp 2>&1)
+    ours_status | grep -q '"state":"disabled"' || said+=' not disabled'
+    /usr/sbin/nfct get helper ftp inet6 tcp | grep -q 'status = disabled' || said+=' what is left is not'
+    result ours-tools registry-deleted-disable "$said"
+    $ctl enable ftp; _registered deleted-disabled-mended 'ok .*(inet tcp) is registered with queue'
+    /usr/sbin/nfct delete helper ftp
+    worker=$(ours_worker); kill -KILL "$worker"; wait_for 15 _replaced "$worker"; kill -KILL "$(ours_worker)"
+    wait_for 15 _tripped; result ours-tools registry-deleted-tripped "$(_tripped || echo 'the circuit is not open')"
+    /usr/sbin/nfct add helper ftp inet tcp
+    $ctl restart ftp; wait_for 15 ours_serving; _registered deleted-restarted 'ok .*(inet tcp) is registered with queue'
+    /usr/sbin/nfct delete helper ftp   # and so it ends
 }
 # NAME PATTERN: a line of doctor's, whose status is 1 where something fails.
 _registered() {

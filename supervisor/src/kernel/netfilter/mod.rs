@@ -141,13 +141,18 @@ impl Kernel for Netfilter {
     }
 
     fn enable(&mut self, enabled: bool) -> Result<(), Fault> {
-        match &self.manifest {
-            Some(manifest) => {
-                self.chains.enable(&manifest.name, enabled);
-                registry::set_enabled(&mut self.requests, manifest, enabled)
-            }
-            None => Ok(()),
+        let Some(manifest) = &self.manifest else { return Ok(()) };
+        self.chains.enable(&manifest.name, enabled);
+        if enabled {
+            // All of it, and not the status alone: another program may have deleted it, or made it anew for no queue.
+            let number = self.queue.as_ref().map_or(0, Queue::number);
+            return registry::update(&mut self.requests, manifest, number, true);
         }
+        if !registry::disable(&mut self.requests, manifest)? {
+            let helper = &manifest.name;
+            tracing::warn!(%helper, "somebody has deleted it from the kernel: its packets pass already; cthelperctl enable makes it anew");
+        }
+        Ok(())
     }
 
     fn update(&mut self, manifest: &Manifest, enabled: bool, queue_length: u32) -> Result<(), Fault> {

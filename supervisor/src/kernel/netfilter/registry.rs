@@ -13,6 +13,9 @@ use super::numbers;
 use super::socket::{Nfnl, Refusal};
 use crate::kernel::Fault;
 
+/// The answer to a change of an object that is not there: the kernel takes it for a new one, of which half is missing.
+const NOT_THERE: Errno = Errno::EINVAL;
+
 /// Every user-space helper the kernel knows.
 pub fn helpers(socket: &mut Nfnl) -> Result<Vec<Helper>, Fault> {
     let mut found = Vec::new();
@@ -41,7 +44,7 @@ pub fn enable(socket: &mut Nfnl, manifest: &Manifest, queue: u16) -> Result<(), 
         let registered = socket.request(|out, seq| cthelper::register(out, seq, flag::ACK | flag::CREATE, &helper), |_| ());
         if let Err(refusal) = registered {
             // What is enabled already must not stay so without anybody at its queue.
-            let _ = set_enabled(socket, manifest, false);
+            let _ = disable(socket, manifest);
             return Err(clash(&format!("register helper {}", helper.name), &helper, &refusal));
         }
     }
@@ -59,17 +62,25 @@ pub fn update(socket: &mut Nfnl, manifest: &Manifest, queue: u16, enabled: bool)
     Ok(())
 }
 
-/// Switches the helper on or off in the kernel; off, its connections pass as if it were not there, and are confirmed.
-pub fn set_enabled(socket: &mut Nfnl, manifest: &Manifest, enabled: bool) -> Result<(), Fault> {
-    let word = if enabled { "enable" } else { "disable" };
-    let mut outcome = Ok(());
+/// From now on the helper's connections pass as if it were not there, and are confirmed. Returns whether the kernel has all its objects;
+/// of one that somebody deleted there is nothing to disable: connections pass without it already.
+pub fn disable(socket: &mut Nfnl, manifest: &Manifest) -> Result<bool, Fault> {
+    let mut outcome = Ok(true);
     for (family, l4) in protocols(manifest) {
-        let (name, l3) = (&manifest.name, u16::from(family.number()));
-        let set = socket.request(|out, seq| cthelper::set_status(out, seq, name, l3, l4.number(), enabled), |_| ());
         // Every object is tried, whatever became of the one before.
-        outcome = outcome.and(set.map_err(|refusal| explain(&format!("{word} helper {name} {family} {l4}"), &refusal)));
+        let found = disable_object(socket, &manifest.name, family.number().into(), l4.number());
+        outcome = outcome.and_then(|all| found.map(|found| all && found));
     }
     outcome
+}
+
+/// Whether there is one.
+fn disable_object(socket: &mut Nfnl, name: &str, l3: u16, l4: u8) -> Result<bool, Fault> {
+    match socket.request(|out, seq| cthelper::set_status(out, seq, name, l3, l4, false), |_| ()) {
+        Ok(()) => Ok(true),
+        Err(refusal) if refusal.errno == NOT_THERE => Ok(false),
+        Err(refusal) => Err(explain(&format!("disable helper {name}"), &refusal)),
+    }
 }
 
 /// Refuses a helper that another program serves: it is enabled, and somebody holds its queue, whose socket is not `ours` (a port id).
@@ -109,9 +120,7 @@ pub fn disarm_besides(socket: &mut Nfnl, manifest: &Manifest) -> Result<(), Faul
 fn disarm_if(socket: &mut Nfnl, name: &str, is_meant: impl Fn(&Helper) -> bool) -> Result<(), Fault> {
     let left = helpers(socket)?.into_iter().filter(|helper| helper.name == name && helper.status == ENABLED);
     for helper in left.filter(is_meant) {
-        socket
-            .request(|out, seq| cthelper::set_status(out, seq, &helper.name, helper.family, helper.l4, false), |_| ())
-            .map_err(|refusal| explain(&format!("disable helper {name}"), &refusal))?;
+        disable_object(socket, &helper.name, helper.family, helper.l4)?;
     }
     Ok(())
 }
