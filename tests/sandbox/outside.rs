@@ -52,6 +52,7 @@ fn a_worker_in_c_is_sealed_as_the_kernel_says_and_drains() {
         (field("NoNewPrivs"), field("Seccomp"), field("CapEff"), field("Threads")),
         ("1".into(), "2".into(), "0000000000000000".into(), "1".into())
     );
+    assert_eq!(field("THP_enabled"), "0", "a huge page would be most of its memory");
     // Nobody may look into a process that is not dumpable: its files in /proc are root's (proc_pid(5)).
     let owner = std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{pid}/environ")).unwrap());
     assert_eq!(owner, 0);

@@ -55,7 +55,8 @@ pub struct Caged {
 /// 5. resource limits; after the change of uid, because a limit on processes that is exceeded by it makes exec fail
 /// 6. die with the supervisor: in truth with its *thread* that started the launcher, so that thread must live as long as the worker;
 ///    after the change of uid, which resets this
-/// 7. `no_new_privs`, not dumpable, no memory both writable and executable, landlock, the outer filter
+/// 7. no huge pages: one of 2 MiB is more than all else a worker touches, and whether its heap begins beside one is chance
+/// 8. `no_new_privs`, not dumpable, no memory both writable and executable, landlock, the outer filter
 ///
 /// No PID namespace: it holds the *children* of the process that asks for one, so the launcher would have to fork, and the worker would be
 /// nobody's child that waits for it. It would hide the numbers of processes from one that can neither signal, trace nor look.
@@ -79,6 +80,7 @@ pub fn launch(launch: &Launch<'_>) -> Result<Caged, ConfineError> {
     if unistd::getppid() != parent {
         return Err(ConfineError::new("start: the supervisor is gone", nix::errno::Errno::ESRCH));
     }
+    prctl::set_thp_disable(true).doing("do without huge pages")?;
     prctl::set_no_new_privs().doing("set no_new_privs")?;
     prctl::set_dumpable(false).doing("become undumpable")?;
     let write_xor_execute = set_mdwe(MDWEFlags::REFUSE_EXEC_GAIN).is_ok();

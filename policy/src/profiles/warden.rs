@@ -6,9 +6,9 @@
 use caps::Capability;
 use libc::{
     CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWUTS, CLONE_VFORK, CLONE_VM, PR_CAP_AMBIENT, PR_CAPBSET_DROP,
-    PR_CAPBSET_READ, PR_SET_NAME, PR_SET_PDEATHSIG, PTRACE_CONT, PTRACE_DETACH, PTRACE_GET_SYSCALL_INFO, PTRACE_GETEVENTMSG,
-    PTRACE_GETREGSET, PTRACE_GETSIGINFO, PTRACE_SETOPTIONS, PTRACE_TRACEME, SIGBUS, SIGCHLD, SIGKILL, SIGSEGV, SIGSTOP, SO_TYPE,
-    SOL_SOCKET,
+    PR_CAPBSET_READ, PR_SET_NAME, PR_SET_PDEATHSIG, PR_SET_THP_DISABLE, PTRACE_CONT, PTRACE_DETACH, PTRACE_GET_SYSCALL_INFO,
+    PTRACE_GETEVENTMSG, PTRACE_GETREGSET, PTRACE_GETSIGINFO, PTRACE_SETOPTIONS, PTRACE_TRACEME, SIGBUS, SIGCHLD, SIGKILL,
+    SIGSEGV, SIGSTOP, SO_TYPE, SOL_SOCKET,
 };
 
 use super::launcher::{library, loader};
@@ -66,6 +66,7 @@ pub const WARDEN: Profile = Profile {
         call_if("prctl", &[arg(0, int(PR_CAPBSET_DROP))], "a launcher empties its bounding set"),
         call_if("prctl", &[arg(0, int(PR_CAP_AMBIENT))], "a launcher empties its ambient set"),
         call_if("prctl", &[arg(0, int(PR_SET_PDEATHSIG)), arg(1, int(SIGKILL))], "a launcher dies with the warden"),
+        call_if("prctl", &[arg(0, int(PR_SET_THP_DISABLE)), arg(1, 1)], "a worker's memory is its own few pages, not huge ones"),
         call_if("prctl", &[arg(0, PR_SET_MDWE), arg(1, 1)], "no memory of a worker becomes executable"),
         call_if("prctl", &[arg(0, int(PR_SET_NAME))], "keeper and broker are known by their names").elsewhere(),
         call("setgroups", "a launcher leaves all groups"),
