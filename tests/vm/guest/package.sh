@@ -98,10 +98,12 @@ beside() {
     verdict documents-there no_document_is_missing
     verdict completion-bash completes
     sed -i 's/^# listen = /listen = /' /etc/cthelperd/cthelperd.toml
+    # An older version's file has no such line.
+    grep -q '^listen = ' /etc/cthelperd/cthelperd.toml || printf '[metrics]\nlisten = "127.0.0.1:9811"\n' >>/etc/cthelperd/cthelperd.toml
     printf '[events.queue.1]\ngroups = ["cthelperd-events"]\n' >>/etc/cthelperd/cthelperd.toml
     install -D -m 644 /usr/share/doc/cthelperd/examples/metrics.conf /etc/systemd/system/cthelperd.service.d/metrics.conf
     verdict metrics-restart eval 'systemctl daemon-reload && systemctl restart cthelperd && wait_for 20 serving'
-    verdict metrics-port wait_for 30 scrape
+    verdict metrics-port wait_for 10 scrape
     verdict events-unit events_start
     verdict events-subscribed wait_for 20 eval 'cthelperctl metrics | grep -q "^cthelperd_broker_subscribers 1"'
     verdict events-ftp moves 4 passive
