@@ -1,6 +1,6 @@
 //! The client's end of `events.sock`: one line there, one line back, then what was asked for.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -32,7 +32,6 @@ pub fn ask(runtime_dir: &Path, request: &str) -> Result<BufReader<UnixStream>, F
     let exchanged = exchange(stream, request).map_err(|error| unanswered(&error));
     let (line, rest) = exchanged?;
     match serde_json::from_str::<Answer>(&line) {
-        _ if !line.ends_with('\n') => Err(unanswered(&std::io::ErrorKind::UnexpectedEof.into())),
         Ok(Answer { ok: Some(_), error: None }) => Ok(rest),
         Ok(Answer { ok: None, error: None }) => {
             Err(Failure::new(Exit::Software, "cthelperd answered another question: is it of another version?"))
@@ -54,8 +53,15 @@ fn exchange(stream: UnixStream, request: &str) -> std::io::Result<(String, BufRe
     (&stream).write_all(format!("{request}\n").as_bytes())?;
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
-    (&mut reader).take(LINE).read_line(&mut line)?;
-    Ok((line, reader))
+    let is_there = next_line(&mut (&mut reader).take(LINE), &mut line)?;
+    if is_there { Ok((line, reader)) } else { Err(ErrorKind::UnexpectedEof.into()) }
+}
+
+/// Whether there is another line, which is then in `line`. What breaks off before a line's end is no answer.
+pub fn next_line(answer: &mut impl BufRead, line: &mut String) -> std::io::Result<bool> {
+    line.clear();
+    let length = answer.read_line(line)?;
+    if length > 0 && !line.ends_with('\n') { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(length > 0) }
 }
 
 /// The daemon's counters as OpenMetrics text.

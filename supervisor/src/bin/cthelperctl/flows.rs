@@ -44,13 +44,9 @@ fn fetch(runtime_dir: &Path) -> Result<Vec<FlowRecord>, Failure> {
 /// All of them; an answer that is whole ends with a line's end.
 fn records(mut answer: impl BufRead) -> Result<Vec<FlowRecord>, Failure> {
     let (mut records, mut line) = (Vec::new(), String::new());
-    while answer.read_line(&mut line).map_err(|error| unanswered(&error))? > 0 {
-        if !line.ends_with('\n') {
-            return Err(unanswered(&std::io::ErrorKind::UnexpectedEof.into()));
-        }
+    while broker::next_line(&mut answer, &mut line).map_err(|error| unanswered(&error))? {
         let record = serde_json::from_str(&line);
         records.push(record.map_err(|error| Failure::new(Exit::Software, format!("an answer that cannot be read: {error}")))?);
-        line.clear();
     }
     Ok(records)
 }
